@@ -38,19 +38,21 @@ def attacks_of(settings: MatrixSettings) -> list[Attack]:
     for attack in attacks:
         if not shows_enough(settings.interface, attack.needs):
             raise InputError(
-                f"attack '{attack.label}' needs {attack.needs}, and the interface shows {settings.interface} at most: leave"
+                f"attack '{attack.label}' needs {attack.needs}, but matrix.interface={settings.interface} does not show it: leave"
                 f" the attack out (--set matrix.attacks=...), or set matrix.interface={attack.needs}"
             )
     attacks = [attack for attack in attacks if attack.name != NO_TEACHER]
     if not attacks:
-        raise InputError(f"matrix.attacks: {NO_TEACHER} alone is the zero line of a matrix: name another attack")
+        raise InputError(
+            f"matrix.attacks={NO_TEACHER}: this is only the zero line of the matrix. Add an attack to compare with it"
+        )
     return attacks
 
 
 def _check_once(labels: list[str], what: str) -> None:
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice:
-        raise InputError(f"matrix.{what}: '{twice}' is there twice")
+        raise InputError(f"matrix.{what}: '{twice}' is listed twice. List it once")
 
 
 def is_possible(attack: Attack, guard: Guard) -> bool:

@@ -45,7 +45,9 @@ def group_z(reward_n: Any, group_size: int) -> Any:
     """
     n = reward_n.shape[0]
     if group_size < 2 or n % group_size:
-        raise ValueError(f"{n} rewards do not make groups of {group_size}: a group needs 2 or more, all the same size")
+        raise ValueError(
+            f"{n} rewards cannot be split into groups of {group_size}: the group size must be 2 or more, and divide {n}"
+        )
     x_PG = _float64(reward_n).reshape(-1, group_size)
     centred_PG = x_PG - (x_PG.sum(1) / group_size)[:, None]
     std_P = ((centred_PG**2).sum(1) / (group_size - 1)) ** 0.5

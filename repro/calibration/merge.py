@@ -74,7 +74,11 @@ def _fits_gpu(policy: Any) -> bool:
     keys = sizes.num_key_value_heads * head_size
     needed = matching_bytes(policy.num_parameters(), sizes.num_hidden_layers, keys, sizes.vocab_size)
     if needed > free:
-        logger.warning("the KL is matched on the CPU, for hours: %.1f GiB, the GPU has %.1f", needed / GIB, free / GIB)
+        logger.warning(
+            "the KL is matched on the CPU, which takes hours: it needs %.1f GiB, the GPU has %.1f free",
+            needed / GIB,
+            free / GIB,
+        )
     return bool(needed <= free)
 
 

@@ -147,7 +147,7 @@ def _shared_tokenizer(tokenizer: Any, prompts_of: Path | str) -> Any:
     if not has_same_text_tokens(tokenizer, other_tokenizer):
         raise InputError(
             f"calibration_template=student: {prompts_of} and the teacher ({tokenizer.name_or_path}) have different"
-            " tokenizers, so the teacher cannot read its prompts. Use calibration_template=teacher."
+            " tokenizers, so the teacher cannot read the student's prompts. Use calibration_template=teacher."
         )
     return other_tokenizer
 

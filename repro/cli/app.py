@@ -143,7 +143,7 @@ def settings(
     values = flatten(settings_of(scale).model_dump(mode="json"))
     chosen = {key: value for key, value in values.items() if key.startswith(prefix)}
     if not chosen:
-        raise InputError(f"settings {prefix}: no name begins so. `repro settings` lists all {len(values)}.")
+        raise InputError(f"settings {prefix}: no setting starts with this. `repro settings` lists all {len(values)}.")
     for key, value in chosen.items():
         meaning, unit = meaning_of(key)
         line = describe_setting(key, value, scale)
@@ -209,7 +209,7 @@ def toy_models(
         )
     seconds = f", {sum(trained.values()):,.0f} processor seconds" if trained else ""
     out_console.print(
-        f"{len(trained)} models trained{seconds}; models that {out} already held are kept",
+        f"{len(trained)} models trained{seconds}; models already in {out} are kept",
         highlight=False,
         soft_wrap=True,
     )

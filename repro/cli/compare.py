@@ -50,10 +50,10 @@ def compare(
     Example: `repro compare results/table2-toy results/table2-toy-eta0.3-1a2b3c`
     """
     if len(folders) < 2:
-        raise InputError(f"{folders[0]}: name what it is compared with, too: a second evaluation or result.")
+        raise InputError(f"{folders[0]}: nothing to compare it with. Name a second evaluation or result.")
     places = [folder.resolve() for folder in folders]
     if twice := [folder for folder, place in zip(folders, places) if places.count(place) > 1]:
-        raise InputError(f"{twice[0]}: named twice. Compare it with another one.")
+        raise InputError(f"{twice[0]}: named twice. Name another folder to compare it with.")
     from repro.report.evaluations import are_evaluations, compare_evaluations
 
     comparison: EvaluationComparison | Comparison
@@ -71,11 +71,13 @@ def compare(
                 out_console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
     else:
         if page is not None:
-            raise InputError(f"--page {page}: shows evaluations. A result has a page of its own (repro report).")
+            raise InputError(f"--page {page}: only for evaluations. `repro report` writes the page of a result.")
         from repro.report.compare import compare_results, print_comparison
 
         if len(folders) > 2:
-            raise InputError(f"{len(folders)} results: compare two at a time, or evaluations (.../cache/evaluate-...).")
+            raise InputError(
+                f"{len(folders)} results: compare two at a time. Only evaluations (.../cache/evaluate-...) can be more."
+            )
         comparison = compare_results(*folders)
         if not as_json:
             print_comparison(comparison, out_console)

@@ -23,7 +23,11 @@ def conform(
         str | None, typer.Option("--divergence", help="forward or reverse, for a loss without a beta.")
     ] = None,
     reduction: Annotated[
-        str, typer.Option("--reduction", help="What a scalar is: the mean per token, per sequence, or the sum.")
+        str,
+        typer.Option(
+            "--reduction",
+            help="How the loss is reduced to a scalar: mean over tokens (token), mean over sequences (sequence), or sum.",
+        ),
     ] = "token",
     temperature_squared: Annotated[
         bool, typer.Option("--temperature-squared", help="The loss multiplies by the squared temperature on purpose.")
@@ -70,11 +74,11 @@ def conform(
     Example: `repro conform my_losses.py:loss --divergence reverse`
     """
     if libraries == (loss is not None):
-        raise InputError("name one loss, MODULE:FUNCTION, or ask for --libraries; see repro conform --help")
+        raise InputError("name either one loss (MODULE:FUNCTION) or --libraries; see repro conform --help")
     if divergence not in (None, "forward", "reverse"):
         raise InputError(f"--divergence {divergence}: choose from forward, reverse")
     if document is not None and not libraries:
-        raise InputError("--document holds the outcomes of --libraries: give both")
+        raise InputError(f"--document {document}: it is written from the outcomes of --libraries. Add --libraries.")
     if libraries:
         _run_libraries(document)
         return

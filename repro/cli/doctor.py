@@ -42,7 +42,7 @@ def doctor(
 
     if study not in STUDIES and (is_toy_model(study) or "/" in study):
         raise InputError(
-            f"{study}: doctor takes a study of `repro list`. A model is checked by its command's --dry-run."
+            f"{study}: not a study. Name one of `repro list`; to check a model, add --dry-run to the command that uses it."
         )
     find_study(study)
     machine = hardware()

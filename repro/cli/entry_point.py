@@ -65,7 +65,7 @@ def _run() -> int:
 
 def _usage_line(error: Any) -> str:
     """Return one line on what is wrong with a command line: the problem, the offending value, and the help page."""
-    text = error.format_message().rstrip(".").replace("Value error, ", "")
+    text = error.format_message().rstrip(".").replace("Value error, ", "").replace("Input should be", "must be")
     if isinstance(error.__cause__, pydantic.ValidationError):
         value = error.__cause__.errors()[0]["input"]
         if repr(value) not in text:

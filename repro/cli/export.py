@@ -14,7 +14,10 @@ export_app = typer.Typer()
 @export_app.command()
 def export(
     source: Annotated[
-        Path, typer.Argument(help="Folder of a study's result, or artifact (or model folder) of a made model.")
+        Path,
+        typer.Argument(
+            help="Folder of a study's result, or the artifact (or model folder) of a calibrated or distilled model."
+        ),
     ],
     into: Annotated[
         Path | None, typer.Option("--into", help="New folder for a model or a crate. Tables go to standard output.")
@@ -50,6 +53,6 @@ def export(
     else:
         from repro.report.export_result import export_result
 
-        if into is not None:
+        if into is not None and source.exists():
             raise InputError(f"--into {into}: a table goes to standard output; write ... > {into}")
         typer.echo(export_result(source, format).rstrip("\n"))

@@ -45,8 +45,8 @@ def list_contents(
             out_console.print(f"    {name:<9}{text}", highlight=False, markup=False, soft_wrap=True)
     entries = list_artifacts(out)
     if not results:
-        more = f"; {out} has artifacts of single stages: repro ls {out} -a" if entries and not artifacts else ""
-        out_console.print(f"{out}: no results of studies{more}", highlight=False, soft_wrap=True)
+        more = f"; `repro ls {out} -a` lists its artifacts" if entries and not artifacts else ""
+        out_console.print(f"{out}: no results of a study{more}", highlight=False, soft_wrap=True)
     if artifacts:
         _print_artifacts(entries)
     unused = sum(not entry.users for entry in entries)
@@ -63,7 +63,9 @@ def _results_folder(folder: Path | None, out: Path) -> Path:
 
     chosen = folder or out
     if chosen.resolve().name == CACHE and not (chosen / CACHE).is_dir() and any(chosen.glob(f"*/{RECORD}")):
-        raise InputError(f"{chosen}: holds artifacts; name the folder above: {chosen.resolve().parent}")
+        raise InputError(
+            f"{chosen}: this is the cache of a results folder. Name that folder: {chosen.resolve().parent}"
+        )
     return chosen
 
 
@@ -90,7 +92,7 @@ def clean(
     out: Out = Path("results"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them; otherwise they are only listed.")] = False,
     torsos: Annotated[
-        bool, typer.Option("--torsos", help="Only leftovers of killed runs, no unused artifacts.")
+        bool, typer.Option("--torsos", help="Only what killed runs left behind (partial), no unused artifacts.")
     ] = False,
 ) -> None:
     """List artifacts that nothing refers to and leftovers of killed runs; remove them with --yes.
@@ -102,7 +104,7 @@ def clean(
 
     out = _results_folder(folder, out)
     list_results(out)
-    leftovers = [entry for entry in find_leftovers(out) if not torsos or entry.reason == "torso"]
+    leftovers = [entry for entry in find_leftovers(out) if not torsos or entry.reason == "partial"]
     for entry in leftovers:
         out_console.print(
             f"{entry.reason:<7} {_size(entry.bytes):>9}  {entry.path}  {entry.label}",
@@ -120,7 +122,9 @@ def clean(
         out_console.print("nothing to remove")
     else:
         out_console.print(
-            f"{len(leftovers)}, {size}: removed" if yes else f"{len(leftovers)}, {size}; --yes removes them",
+            f"{len(leftovers)} entries, {size}: removed"
+            if yes
+            else f"{len(leftovers)} entries, {size}; --yes removes them",
             highlight=False,
         )
 
@@ -142,10 +146,10 @@ def why(
         "when": origin.made,
         "code": origin.code,
         "settings": ", ".join(f"{key}={value}" for key, value in origin.settings.items())
-        or "those of the scale: none was set",
+        or "the scale's defaults (no --set)",
     }
     if origin.is_unchanged is not None:
-        lines["content"] = "as its record says" if origin.is_unchanged else "CHANGED since it was written"
+        lines["content"] = "unchanged since it was written" if origin.is_unchanged else "CHANGED since it was written"
     for name, text in lines.items():
         out_console.print(f"{name:<9}{text}", highlight=False, markup=False, soft_wrap=True)
     for depth, label, name in origin.inputs:

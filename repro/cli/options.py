@@ -263,7 +263,7 @@ def execution_options(
         typer.Option(
             "--cluster-option",
             metavar="KEY=VALUE",
-            help="A key of that request, e.g. partition=gpu, gpus=8, hours=24, account=lab; repeatable. Overrides the file.",
+            help="One key of the Slurm request, e.g. partition=gpu, gpus=8, hours=24, account=lab; repeatable. Overrides the file.",
         ),
     ] = None,
     micro_batch: MicroBatch = None,

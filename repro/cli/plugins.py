@@ -12,7 +12,9 @@ def print_plugins(registry: Registry[Any], *, heading: bool = False) -> None:
         plural = {"loss": "losses", "rows": "rows"}.get(registry.noun, f"{registry.noun}s")
         out_console.print(f"{plural.capitalize()}:", highlight=False, markup=False)
     if not registry.names():
-        out_console.print(f"no package offers {registry.noun}; --plugin FILE reads those of a file", highlight=False)
+        out_console.print(
+            "none installed; `repro run STUDY --plugin FILE` loads them from a Python file", highlight=False
+        )
     for name, text in registry.describe():
         out_console.print(name, style="bold", highlight=False, markup=False)
         for line in text.splitlines():

@@ -59,5 +59,5 @@ def check() -> None:
             soft_wrap=True,
         )
     bad = sum(not finding.ok for finding in findings)
-    out_console.print(f"{len(findings)} findings, {bad} that the stored files do not account for", highlight=False)
+    out_console.print(f"{len(findings)} findings, {bad} not accounted for in the stored files", highlight=False)
     raise typer.Exit(1 if bad else 0)

@@ -58,5 +58,5 @@ def traps(
         typer.echo(json.dumps(content, indent=1))
         return
     print_found(content, out_console)
-    for line in (f"written: {folder / PAGE_FILE}, from {artifact}", f"every measure: repro show {folder}"):
+    for line in (f"written: {folder / PAGE_FILE}, from {artifact}", f"all measures: repro show {folder}"):
         out_console.print(line, highlight=False, soft_wrap=True)

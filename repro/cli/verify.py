@@ -37,9 +37,11 @@ def verify(
     from repro.stages.artifact import is_complete as is_artifact
 
     if cache is not None and is_artifact(result):
-        raise InputError(f"--cache {cache}: {result} is an artifact; those behind it are found by its record.")
+        raise InputError(
+            f"--cache {cache}: only for a study's result. {result} is an artifact, whose record names its inputs: leave out --cache."
+        )
     if cache is not None and not cache.is_dir():
-        raise InputError(f"--cache {cache}: no such folder. Leave it out for the cache beside the result.")
+        raise InputError(f"--cache {cache}: no such folder. Leave it out to use the cache next to the result.")
     from repro.workflow.verify import hash_result, verify_chain, verify_result
     from repro.workflow.verify_artifact import Counts
 
@@ -49,7 +51,7 @@ def verify(
         is_complete &= finding.status == "ok"
         out_console.print(f"[{_COLOURS[finding.status]}]{finding.status:<4}[/]", end=" ")
         out_console.print(f"{finding.subject}: {finding.message}", highlight=False, markup=False, soft_wrap=True)
-    scored = f", {counts.scored:,} scored by a reward model not" if counts.scored else ""
+    scored = f"; {counts.scored:,} scored by a reward model were not graded again" if counts.scored else ""
     out_console.print(
         f"{counts.files:,} files ({counts.bytes / 1e6:,.1f} MB) hashed; {counts.graded:,} completions graded again{scored}",
         highlight=False,
@@ -57,9 +59,7 @@ def verify(
     what = "the artifact's record" if is_artifact(result) else "the result"
     out_console.print(f"sha256 of {what}: {hash_result(result)}", highlight=False, soft_wrap=True)
     verdict = (
-        "everything agrees"
-        if is_complete
-        else "what could be verified agrees: the lines marked note say what could not"
+        "everything agrees" if is_complete else "everything verified agrees; see the lines marked note for the rest"
     )
     out_console.print(verdict if is_good else "[red]something does not agree: see the lines marked bad[/]")
     raise typer.Exit(0 if is_good else 1)

@@ -63,7 +63,7 @@ def load_loss(
     value: Any = _module(module_name)
     for part in path.split("."):
         if not hasattr(value, part):
-            raise InputError(f"{module_name} has no {path}: {part!r} is not there")
+            raise InputError(f"{module_name} has no {path}: {part!r} not found. Check the name")
         value = getattr(value, part)
     return as_loss(
         value,
@@ -90,7 +90,7 @@ def _module(name: str) -> Any:
 
 def _module_of_file(file: Path) -> Any:
     if not file.is_file():
-        raise InputError(f"{file} is no file")
+        raise InputError(f"{file}: no such file")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
@@ -123,14 +123,14 @@ def as_loss(
         return function
     label = name or str(getattr(function, "__qualname__", function))
     if not callable(function):
-        raise InputError(f"{label} is not a function but {type(function).__name__}")
+        raise InputError(f"{label} is of type {type(function).__name__}, not a function")
     if reduction not in get_args(Reduction):
         raise InputError(f"reduction {reduction!r}: choose from {', '.join(get_args(Reduction))}")
     arguments = _arguments(function, label)
     features = {FEATURE_OF[attribute] for attribute in arguments if attribute in FEATURE_OF} | {"gradient", "logits"}
     features |= _divergence_features(label, "beta" in arguments, divergence)
     if "mask" not in features and shifts:
-        raise InputError(f"{label} shifts, but has no labels or mask to shift")
+        raise InputError(f"{label} has no labels or mask to shift: leave out --shifts, or add one of these arguments")
     return Loss(
         name=label,
         function=_caller(function, arguments, has_mask="mask" in features),
@@ -146,7 +146,7 @@ def _arguments(function: Callable[..., Any], label: str) -> dict[str, str]:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError) as error:
-        raise InputError(f"{label} has no signature to read: write a function around it ({error})") from error
+        raise InputError(f"{label} has no readable signature ({error}): wrap it in a Python function") from error
     known = {alias: attribute for attribute, aliases in NAMES.items() for alias in aliases}
     arguments: dict[str, str] = {}
     for parameter in parameters:
@@ -158,13 +158,13 @@ def _arguments(function: Callable[..., Any], label: str) -> dict[str, str]:
             parameter.VAR_KEYWORD,
         ):
             raise InputError(
-                f"{label} needs {parameter.name!r}, which no case has: write a function around it, see repro conform --help"
+                f"{label} has the argument {parameter.name!r}, which no case fills: give it a default, or wrap the loss in a function; see repro conform --help"
             )
     for attribute in ("student_logits", "teacher_logits"):
         if attribute not in arguments:
             raise InputError(
                 f"{label} has no argument for the {attribute.replace('_', ' ')}: name it "
-                f"{' or '.join(NAMES[attribute][:2])}, or write a function around it, see repro conform --help"
+                f"{' or '.join(NAMES[attribute][:2])}, or wrap the loss in a function; see repro conform --help"
             )
     return arguments
 

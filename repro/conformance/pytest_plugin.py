@@ -20,7 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Run the conformance suite on this distillation loss; repeatable. See repro conform --help.",
     )
     group.addoption("--conform-divergence", default=None, help="forward or reverse, for losses without a beta.")
-    group.addoption("--conform-reduction", default="token", help="What a scalar is: token, sequence or sum.")
+    group.addoption(
+        "--conform-reduction", default="token", help="How the loss is reduced to a scalar: token, sequence or sum."
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

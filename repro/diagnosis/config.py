@@ -24,5 +24,5 @@ class DiagnosisConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     @pydantic.model_validator(mode="after")
     def _tail_begins_at_a_measured_k(self) -> "DiagnosisConfig":
         if self.tail_k not in self.ks:
-            raise ValueError(f"tail_k = {self.tail_k} is none of ks = {', '.join(map(str, self.ks))}")
+            raise ValueError(f"tail_k = {self.tail_k} must be one of ks = {', '.join(map(str, self.ks))}")
         return self

@@ -22,6 +22,6 @@ def require_shared_vocabulary(teacher: Path | str, student: Path | str) -> None:
         sizes = [len(load_tokenizer(model)) for model in (teacher, student)]
         raise InputError(
             f"teacher {teacher} (vocabulary {sizes[0]}) and student {student} (vocabulary {sizes[1]}) have different"
-            " tokenizers, so no KL per token exists between them. Use a pair of one family; `repro traps` measures what"
+            " tokenizers, so there is no KL per token between them. Use a pair of one family; `repro traps` measures what"
             " needs no shared vocabulary."
         )

@@ -52,17 +52,19 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
             return content
         loss, method = LOSSES.parse(content.get("divergence")), str(content.get("method"))
         if loss is not None and method == "sft":
-            raise InputError(f"divergence '{loss.name}': sft learns from text alone: set it for gkd-fkl or gkd-rkl")
+            raise InputError(f"divergence '{loss.name}': sft has no divergence. Use it with gkd-fkl or gkd-rkl")
         if loss is not None and "rewards" in loss.reads and method == "gkd-fkl":
             raise InputError(
-                f"divergence '{loss.name}': it reads the rewards of the student's own completions: set it for gkd-rkl"
+                f"divergence '{loss.name}': it needs rewards of the student's completions, which gkd-fkl does not have. Use it with gkd-rkl"
             )
         return {**content, "divergence": None if loss is not None and OWN_DIVERGENCE.get(method) == loss.name else loss}
 
     @pydantic.model_validator(mode="after")
     def _rollouts_fill_the_step(self) -> "DistillationConfig":
         if self.rollouts_per_prompt > 1 and self.method != "gkd-rkl":
-            raise ValueError("rollouts_per_prompt is of on-policy training: off-policy, the teacher's samples decide")
+            raise ValueError(
+                "rollouts_per_prompt above 1 is for gkd-rkl only: sft and gkd-fkl train on the teacher's stored completions"
+            )
         if self.sequences_per_step % self.rollouts_per_prompt:
             raise ValueError(
                 f"rollouts_per_prompt = {self.rollouts_per_prompt} does not divide sequences_per_step ="

@@ -36,7 +36,7 @@ def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
     if not has_same_text_tokens(*tokenizers):
         raise InputError(
             f"teacher {teacher} (vocabulary {sizes[0]}) and student {student} (vocabulary {sizes[1]}) have"
-            " different tokenizers, so no KL per token exists between them: use method 'sft', or a student of"
+            " different tokenizers, so there is no KL per token between them: use method 'sft', or a student of"
             " the teacher's family."
         )
     ends = [end_of_turn_id(tok, generation_eos_ids(model)) for tok, model in zip(tokenizers, (teacher, student))]
@@ -44,7 +44,7 @@ def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
         names = [tok.convert_ids_to_tokens(end) for tok, end in zip(tokenizers, ends)]
         raise InputError(
             f"teacher {teacher} ends its turn with id {ends[0]} ({names[0]}), student {student} with id {ends[1]}"
-            f" ({names[1]}): each would learn that the other never stops. Use method 'sft', or give both one chat"
+            f" ({names[1]}): a student trained on the teacher's completions would not learn to stop. Use method 'sft', or give both one chat"
             " template and one end token."
         )
     compared = min(sizes)
@@ -57,7 +57,7 @@ def check_pair(teacher: Path | str, student: Path | str) -> Vocabularies:
     if unshared:
         raise InputError(
             f"teacher vocab {sizes[0]} and student vocab {sizes[1]} differ ({teacher}, {student}), and ids that only"
-            f" one of them has are text ({', '.join(map(repr, unshared[:3]))}): use method 'sft', or a student of the"
+            f" one of them has stand for text ({', '.join(map(repr, unshared[:3]))}): use method 'sft', or a student of the"
             " teacher's family."
         )
     return Vocabularies(sizes[0], sizes[1], compared)

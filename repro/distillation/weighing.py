@@ -134,7 +134,7 @@ def weigh_completions(
     """
     stored = [(row.prompt_ids, row.token_ids) for row in stream_rollouts([holdout]) if row.token_ids]
     if not stored:
-        raise InputError(f"{holdout.parent.name}: no completion to take the holdout's gradient of")
+        raise InputError(f"{holdout.parent.name}: the holdout has no completion with tokens, so it has no gradient")
     pairs = spread(stored, config.traces)
     along, against, gradient_norm = moved_both_ways(load_model(model).float(), pairs, config.epsilon)
     read = token_reader(model, sampler, reasoning)

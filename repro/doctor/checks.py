@@ -94,7 +94,7 @@ def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding
     need, stage = max((size, stage.label) for size, stage in zip(sizes, stages))
     machine = hardware()
     gpus = [gpu["memory_gib"] for gpu in machine["gpus"]]
-    available, owner = (max(gpus), "its GPU's") if gpus else (machine["memory_gib"], "this machine's")
+    available, owner = (max(gpus), "the largest GPU") if gpus else (machine["memory_gib"], "this machine")
     if REQUIREMENTS[study.scale].gpus and not gpus:
         yield warn(
             "memory", f"{stage} needs about {need:.1f} GiB of GPU memory; this machine has no GPU to compare with"
@@ -102,10 +102,10 @@ def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding
     elif need > available:
         yield fail(
             "memory",
-            f"{stage} needs about {need:.1f} GiB of {owner} {available:.1f}: try --micro-batch 1 or smaller models",
+            f"{stage} needs about {need:.1f} GiB, and {owner} has {available:.1f} GiB: try --micro-batch 1 or smaller models",
         )
     else:
-        yield good("memory", f"{stage} needs the most, about {need:.1f} GiB of {owner} {available:.1f}")
+        yield good("memory", f"{stage} needs the most, about {need:.1f} GiB; {owner} has {available:.1f} GiB")
 
 
 def _hours(study: Study, stages: list[Stage], out: Path, workers: int) -> Finding:

@@ -18,14 +18,16 @@ def check_access(stages: Sequence[Stage]) -> Iterator[Finding]:
         return
     if is_offline():
         yield warn(
-            "hub", f"not asked for {len(hub_ids)} ids (HF_HUB_OFFLINE): what is not in the local cache is missing"
+            "hub",
+            f"HF_HUB_OFFLINE is set, so access to {len(hub_ids)} ids was not checked; what is not in the local cache cannot be downloaded",
         )
         return
     answers = ask_access(hub_ids)  # type: ignore[arg-type]
     if all(answer.is_down for answer in answers.values()):
         reason = next(iter(answers.values())).unknown
         yield warn(
-            "hub", f"{reason}: what is not in the local cache is missing, and access to {len(hub_ids)} ids not known"
+            "hub",
+            f"{reason}, so access to {len(hub_ids)} ids was not checked; what is not in the local cache cannot be downloaded",
         )
         return
     for name, answer in answers.items():

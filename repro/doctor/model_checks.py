@@ -61,7 +61,7 @@ def _check_cached(subject: str, hub_id: str, revision: str) -> Finding:
     except (LocalEntryNotFoundError, ValueError, OSError):
         if is_offline():
             return fail(
-                subject, "not on this machine, and the hub is not asked: download it first (hf download), or go online"
+                subject, "not on this machine, and HF_HUB_OFFLINE is set: download it first (hf download), or go online"
             )
         size = describe_gib(model_gib(hub_id))
         return warn(subject, f"not on this machine yet: downloaded (about {size}) when they are first loaded")
@@ -105,7 +105,8 @@ def check_models(stages: Sequence[Stage]) -> Iterator[Finding]:
             yield warn(subject, "a prompt with accents, Chinese and an emoji changes when it is tokenized and decoded")
         elif not reasoning and ids == other_ids:
             yield warn(
-                subject, "reasoning=false, but the template has no enable_thinking: the model decides whether to think"
+                subject,
+                "reasoning=false, but the chat template ignores enable_thinking: the model decides whether to think",
             )
         else:
             thinking = "" if ids == other_ids else f", reasoning={reasoning}"
@@ -120,7 +121,7 @@ def check_lengths(stages: Sequence[Stage]) -> Finding:
         check_prompts(stages)
     except InputError as error:
         return fail("prompts", str(error))
-    return good("prompts", "with completions as long as allowed, they fit the positions of the models")
+    return good("prompts", "the longest prompt plus the longest allowed completion fits each model's positions")
 
 
 def _single_spaced(text: str) -> str:

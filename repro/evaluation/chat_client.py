@@ -31,7 +31,7 @@ _SENT_HEADERS = {
     "x-stainless-raw-response",
 }
 """The library would otherwise also send this machine's operating system and the contents of OPENAI_* variables."""
-_TRIED = f"also after {RETRIES} retries. Start the server, or fix its address; the same command then continues"
+_TRIED = f"even after {RETRIES} retries. Start the server, or fix its address; the same command then continues"
 
 
 @dataclass(frozen=True)
@@ -136,15 +136,15 @@ class ChatClient:
             return json.loads(text)
         except ValueError:
             raise InputError(
-                f"{self}: its reply is not JSON (it begins {self._one_line(text)[:60]!r}). Give the address of an"
-                " OpenAI-compatible server, up to /v1."
+                f"{self}: its reply is not JSON (it begins {self._one_line(text)[:60]!r}). Give the base address of an"
+                " OpenAI-compatible server, usually ending in /v1."
             ) from None
 
     def _explain(self, error: openai.APIError) -> str:
         """Return what failed and how to fix it, in one line."""
         description, status = self._describe(error), getattr(error, "status_code", 500)
         if status in (401, 403):
-            action = "It refuses the key in {}: fix it" if self._key else "Give its key in {}"
+            action = "The server refuses the key in {}: correct it" if self._key else "Set the server's key in {}"
             return f"{description}. {action.format(self._endpoint.purpose.key_variable)}."
         if status in (408, 409, 429) or status >= 500:
             return f"{description}, {_TRIED}."
@@ -154,10 +154,10 @@ class ChatClient:
             except InputError:
                 served = []
             if served and self._endpoint.model not in served:
-                return f"{status}, it does not serve that model. It serves: {', '.join(served[:20])}."
+                return f"the server has no such model ({status}). It has: {', '.join(served[:20])}."
         if status == 404:
-            return f"{description}. Give the address up to where /chat/completions follows, mostly /v1."
-        return f"{description}. Fix what it names, or {self._endpoint.purpose.without}."
+            return f"{description}. Give the base address, without /chat/completions; it usually ends in /v1."
+        return f"{description}. Fix what the server reports, or {self._endpoint.purpose.without}."
 
     def _describe(self, error: openai.APIError) -> str:
         if isinstance(error, openai.APIStatusError):
@@ -205,5 +205,7 @@ def _read_key(endpoint: Endpoint) -> str:
     variable = endpoint.purpose.key_variable
     key = os.environ.get(variable, "").strip()
     if any(not 32 < ord(letter) < 127 for letter in key):
-        raise InputError(f"{variable}: holds a blank or a character that no key has; set it again for {endpoint.url}.")
+        raise InputError(
+            f"{variable}: contains a space or a character that is not printable ASCII; set it again for {endpoint.url}."
+        )
     return key

@@ -26,5 +26,5 @@ class PrefixConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     @classmethod
     def _check_fractions(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(fractions)) < len(fractions):
-            raise ValueError("name each share once; one that is there twice would weigh double")
+            raise ValueError("list each share once: a repeated one would count twice")
         return fractions

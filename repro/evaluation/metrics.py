@@ -51,7 +51,7 @@ def guess_rate(keys: Sequence[str]) -> float:
     are equally frequent, 0 if no two questions have the same answer. keys: one per question, at least two.
     """
     if len(keys) < 2:
-        raise ValueError("fewer than two keys: there is no other question")
+        raise ValueError("chance needs two or more keys")
     equal_pairs = sum(count * (count - 1) for count in Counter(keys).values())
     return equal_pairs / (len(keys) * (len(keys) - 1))
 

@@ -59,7 +59,9 @@ class Decoding:
             NonFiniteLogitsError: a logit is NaN or infinite; names the token.
         """
         if len(logits_processor) or not generation_config.do_sample:
-            raise ValueError("this loop samples from the model's distribution: no processors of logits, do_sample=True")
+            raise ValueError(
+                "logits processors and do_sample=False are not supported: this loop samples from the model's distribution"
+            )
         device = input_ids.device
         ends = torch.tensor(_as_list(generation_config.eos_token_id), dtype=torch.long, device=device)
         look_every = self.look_every or (LOOK_EVERY if device.type == "cuda" else 1)

@@ -41,7 +41,7 @@ def own_share_now(gpu_names: Sequence[str], *, receives_weights: bool = False) -
         shares.add(share := own_share(total, free, receives_weights=receives_weights))
         if share <= 0:
             raise InputError(
-                f"vLLM on {gpu}: of its {total:.1f} GiB {free:.1f} are free. End what else uses it (nvidia-smi), or name"
+                f"vLLM on {gpu}: only {free:.1f} of {total:.1f} GiB are free. Stop the other programs that use it (nvidia-smi), or name"
                 " another GPU in CUDA_VISIBLE_DEVICES."
             )
     return round(min(shares), 3)
@@ -51,6 +51,6 @@ def check_slices(gpu_names: Sequence[str]) -> None:
     """Raise InputError for a MIG slice that vLLM cannot find, because it reads the slice's index as that of a GPU."""
     if lost := [name for name in gpu_names if name in misnumbered_slices()]:
         raise InputError(
-            f"vLLM does not find the MIG slice {lost[0]}, since it is not the first of its GPU. Name a first slice in"
+            f"vLLM cannot use the MIG slice {lost[0]}, because it is not the first slice of its GPU. Name a GPU's first slice in"
             " CUDA_VISIBLE_DEVICES, or sample with --engine transformers."
         )

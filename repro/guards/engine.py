@@ -70,7 +70,9 @@ class GuardedEngine:
             teacher_BV, *proxies_BV = (model.next_logits(new_BT) for model in models)
             log_p_BV = torch.log_softmax(self._guard.combine(teacher_BV / temperature, proxies_BV), -1)
             if not torch.isfinite(log_p_BV.max(-1).values).all():
-                raise InputError(f"guard '{self._guard.label}': its law has logits that are NaN or infinite")
+                raise InputError(
+                    f"guard '{self._guard.label}': the distribution that it samples from is NaN or infinite. Lower its strength, or check the models' weights"
+                )
             token_B = draw(log_p_BV.exp(), row_B, len(row_B), generator)
             sampled.append(token_B)
             scores.append(log_p_BV.gather(1, token_B[:, None]).squeeze(1))

@@ -45,13 +45,11 @@ class ServedRewriter(TextGuard):
     def _names_a_served_model(cls, settings: Any) -> Any:
         name = settings.get("model") if isinstance(settings, dict) else None
         if not name:
-            raise InputError(f"guard 'rewrite': names no model to rewrite by. Example: {REWRITER.example}")
+            raise InputError(f"guard 'rewrite': no rewriter model is set. Example: {REWRITER.example}")
         if isinstance(name, str):
             if not is_endpoint(name):
                 shown = name if "@" not in name and "?" not in name else "model"  # these may hold a secret
-                raise InputError(
-                    f"guard 'rewrite': {shown} is not the address of a server. Example: {REWRITER.example}"
-                )
+                raise InputError(f"guard 'rewrite': {shown} is not a server address. Example: {REWRITER.example}")
             parse_endpoint(name, REWRITER)
         return settings
 

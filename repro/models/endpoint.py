@@ -61,8 +61,8 @@ def parse_endpoint(name: str, purpose: Purpose = JUDGE) -> Endpoint:
     address, noun, example = name.partition("#")[0], purpose.noun, f"Example: {purpose.example}"
     if "@" in address or "?" in address:
         raise InputError(
-            f"{noun}: an address with a login or a query would be recorded. Leave it out, and give the server's key by the"
-            f" environment variable {purpose.key_variable}."
+            f"{noun}: the address holds a login or a query, which would be recorded with the results. Remove it, and set the"
+            f" server's key in the environment variable {purpose.key_variable}."
         )
     try:
         parts = urlsplit(name)
@@ -72,7 +72,7 @@ def parse_endpoint(name: str, purpose: Purpose = JUDGE) -> Endpoint:
     except ValueError:  # includes UnicodeError
         raise InputError(f"{noun}: {address} is not an address. {example}") from None
     if not host or any(ord(letter) <= 32 for letter in name):
-        raise InputError(f"{noun} {name!r}: an address without a host, or with a space. {example}")
+        raise InputError(f"{noun} {name!r}: the address has no host, or contains a space. {example}")
     if not parts.fragment:
         raise InputError(f"{noun} {name}: no model name. Append # and the name, as in {EXAMPLE}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")

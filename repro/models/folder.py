@@ -26,7 +26,9 @@ def check_folder(path: Path) -> None:
     for name in ("config.json", "generation_config.json"):
         _check_json_object(path, name)
     if not any(path.glob("*.safetensors")):
-        raise InputError(f"model folder {path}: no *.safetensors weights (pickled weights are not read). Re-save it.")
+        raise InputError(
+            f"model folder {path}: no *.safetensors weights (pickled weights are not read). Save the model again with save_pretrained."
+        )
     for weights in path.glob("*.safetensors"):
         _check_weights(weights)
     _check_strays(path)
@@ -41,11 +43,11 @@ def _check_adapter(path: Path) -> None:
         return
     if any(not file.name.startswith("adapter") for file in path.glob("*.safetensors")):
         raise InputError(
-            f"model folder {path}: holds an adapter (adapter_config.json) beside whole weights, on top of which it would"
-            " be applied. If it is merged already, remove adapter_config.json and adapter_model.*; if not, merge it."
+            f"model folder {path}: holds an adapter (adapter_config.json) next to full weights, and would be applied on"
+            " top of them. If it is merged already, remove adapter_config.json and adapter_model.*; if not, merge it."
         )
     raise InputError(
-        f"model folder {path}: holds an adapter (adapter_config.json) without the model that it belongs to. Merge it"
+        f"model folder {path}: holds an adapter (adapter_config.json) without its base model. Merge it"
         " (peft's merge_and_unload) and save the merged model with its tokenizer."
     )
 
@@ -85,7 +87,7 @@ def _check_strays(path: Path) -> None:
             used = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(
-                f"model folder {path}: {index.name} is no index of weights. Save the model again."
+                f"model folder {path}: {index.name} is not a valid weight index. Save the model again."
             ) from None
         if missing := sorted(name for name in used if not (path / name).is_file()):
             raise InputError(f"model folder {path}: {index.name} lists {missing[0]}, which is missing. Copy it again.")
@@ -97,8 +99,8 @@ def _check_strays(path: Path) -> None:
         strays -= used
     if strays := {name for name in strays if (path / name).is_file()}:
         raise InputError(
-            f"model folder {path}: {min(strays)} is not of the model that {'the index' if index.is_file() else min(used)} holds,"
-            " and not every library would leave it out. Move it out of the folder."
+            f"model folder {path}: {min(strays)} is not part of the model in {index.name if index.is_file() else min(used)},"
+            " but some libraries would load it. Move it out of the folder."
         )
 
 

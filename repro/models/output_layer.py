@@ -27,7 +27,7 @@ def keep_logits() -> Iterator[None]:
     """
     before = trl_utils._ChunkedLogProbFunction
     if before not in (ChunkedLogProbFunction, _OutputLayer):
-        raise RuntimeError("something else replaced TRL's output layer: only one can")
+        raise RuntimeError("TRL's output layer has already been replaced by other code")
     trl_utils._ChunkedLogProbFunction = _OutputLayer
     try:
         with counted_tokens_alone(trl_utils):
@@ -143,7 +143,7 @@ class FullLogits(torch.autograd.Function):
         ctx: Any, grad_N: torch.Tensor | None, grad_entropy_N: torch.Tensor | None, _: None
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
         if grad_entropy_N is not None:
-            raise NotImplementedError("no loss of this kit differentiates the entropy: this output layer cannot")
+            raise NotImplementedError("this output layer has no gradient of the entropy")
         if grad_N is None:
             return None, None, None, None, None
         hidden, weight, targets, z_NV, log_z_N = ctx.saved_tensors

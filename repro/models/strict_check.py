@@ -85,7 +85,7 @@ def check_text(tokenizer: Any) -> None:
     source = f"tokenizer of {tokenizer.name_or_path}"
     if getattr(tokenizer, "split_special_tokens", False):
         raise InputError(
-            f"{source}: split_special_tokens is set, so that control tokens of its chat template would be read as text. Remove"
+            f"{source}: split_special_tokens is set, so control tokens in its chat template would be read as text. Remove"
             " it from tokenizer_config.json."
         )
     text = PROBE.encode("ascii", "ignore").decode()  # a tokenizer may lack letters of other scripts
@@ -107,8 +107,8 @@ def check_template(tokenizer: Any, declared: int | list[int] | None, reasoning: 
     texts = {render(tokenizer, message, generation_prompt=True, reasoning=reasoning) for _ in range(4)}
     if len(texts) > 1:
         raise InputError(
-            f"tokenizer of {tokenizer.name_or_path}: its chat template writes another prompt each time. Take what is"
-            " random, or reads the clock, out of it."
+            f"tokenizer of {tokenizer.name_or_path}: its chat template gives a different prompt each time. Remove what"
+            " is random or depends on the time."
         )
     end_of_turn_id(tokenizer, declared)
 

@@ -171,7 +171,7 @@ class Display:
             self._remaining.drop(stage.fingerprint)
         if is_last:
             return
-        lost = f" Not run, since they need it: {len(failure.blocked)} more." if failure.blocked else ""
+        lost = f" Not run because they depend on it: {len(failure.blocked)} more." if failure.blocked else ""
         text = f"failed: {self._label(failure.stage)}: {failure.error}{lost}"
         self._console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 

@@ -35,7 +35,7 @@ class Failure:
 def join_errors(failures: Sequence[Failure]) -> InputError | StageError:
     """Return the first failure's error, extended with the names of the other failed stages."""
     error, others = failures[0].error, [with_seed(f.stage.label, f.stage.seed) for f in failures[1:]]
-    return type(error)(f"{error} Failed, too: {', '.join(others)}.") if others else error
+    return type(error)(f"{error} Also failed: {', '.join(others)}.") if others else error
 
 
 OnTick = Callable[[Sequence[Stage], Sequence[Running], Sequence[Stage], Sequence[Failure]], None]

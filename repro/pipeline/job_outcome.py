@@ -69,7 +69,7 @@ def find_error(run: Running, cache: Path) -> InputError | StageError | None:
     outcome = run.job.outcome()
     if outcome is None and not is_built:
         if shutil.disk_usage(cache).free < 1 << 20:
-            raise InputError(f"{label}: no space left on device at {cache}. Free some; the same command resumes.")
+            raise InputError(f"{label}: no space left on device at {cache}. Free some space; the same command resumes.")
         return StageError(
             f"{label}: its process was killed{_slurms_reason(run)}. Log: {file}. The same command resumes."
         )

@@ -107,7 +107,7 @@ class LocalJobs:
             try:
                 self._server.wait_until_ready()
             except ForkServerError as error:
-                log.warning("stages start in fresh processes, some seconds later each: %s", error)
+                log.warning("each stage starts a new Python process, which takes some seconds more: %s", error)
                 self._server.close()
                 self._server = None
             else:
@@ -138,7 +138,7 @@ class LocalJobs:
 
 
 def _server_error(error: ForkServerError) -> StageError:
-    return StageError(f"{error}, and its stages with it. The same command resumes.")
+    return StageError(f"{error}; the running stages ended with it. The same command resumes.")
 
 
 def stage_environment() -> dict[str, str]:

@@ -107,8 +107,8 @@ def _choose_device(waiting: Sequence[Stage]) -> None:
         return
     if any(stage.workload.uses_gpu for stage in waiting):
         raise InputError(
-            f"--cluster none: {on_cpu[0].label} computes on the CPU, as all toy models, and other stages on a GPU, which one"
-            " process cannot do. Leave out --cluster none, or hide the GPUs (CUDA_VISIBLE_DEVICES=)."
+            f"--cluster none: {on_cpu[0].label} runs on the CPU, as all toy models do, and other stages run on a GPU: one"
+            " process cannot do both. Leave out --cluster none, or hide the GPUs (CUDA_VISIBLE_DEVICES=)."
         )
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -121,7 +121,7 @@ def prepare_cache(out: Path) -> Path:
     except UnicodeEncodeError:
         shown = str(out).encode(errors="replace").decode()
         raise InputError(
-            f"output folder {shown}: its name is not in UTF-8, or the locale is not (LC_ALL). Choose another with --out FOLDER."
+            f"output folder {shown}: its name or the locale (LC_ALL) is not UTF-8. Choose another with --out FOLDER."
         ) from None
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def prepare_cache(out: Path) -> Path:
     if free < LEAST_FREE:
         raise InputError(
             f"output folder {out}: no space left on device ({free / 2**20:.1f} MiB free, at least {LEAST_FREE >> 20} MiB are needed)."
-            " Free some, or choose another with --out FOLDER."
+            " Free some space, or choose another folder with --out FOLDER."
         )
     return cache.resolve()
 
@@ -148,8 +148,8 @@ def check_locks(folder: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(
-                f"output folder {folder}: the disk has no file locks ({error.strerror}), which jobs on several machines need."
-                " Mount it with them (Lustre: the option flock; NFS 3: a lock daemon), or choose another with --out FOLDER."
+                f"output folder {folder}: the disk does not support file locks ({error.strerror}), which jobs on several machines need."
+                " Mount it with locks (Lustre: the option flock; NFS 3: a lock daemon), or choose another with --out FOLDER."
             ) from None
 
 

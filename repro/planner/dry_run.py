@@ -25,6 +25,7 @@ from repro.stages import BaseModelRef, Stage, TaskData
 from repro.stages.artifact import which_cached
 from repro.stages.pins import unpinned_inputs
 from repro.system.hardware import hardware
+from repro.system.hub_lock import UNPINNED
 from repro.tasks.row_counts import count_items, count_rows
 
 
@@ -59,7 +60,7 @@ def _print_what_does_not_fit(study: Study, problems: Sequence[str], console: Con
     try:
         check_fits(study.scale, hardware())
     except InputError as error:
-        refusal = str(error).replace(", or --dry-run to see the plan", "")
+        refusal = str(error).replace(", or `repro run --dry-run` to see the plan", "")
         console.print(f"`repro run` would refuse: {refusal}", highlight=False, soft_wrap=True)
 
 
@@ -94,7 +95,9 @@ def _print_hours(study: Study, planned: Forecast, source: str, console: Console)
         highlight=False,
         soft_wrap=True,
     )
-    console.print(f"hours: {source}; every completion counts as long as its cap", highlight=False, soft_wrap=True)
+    console.print(
+        f"hours: {source}; assuming that every completion reaches its token cap", highlight=False, soft_wrap=True
+    )
 
 
 def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement | None]], console: Console) -> None:
@@ -141,8 +144,8 @@ def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
     toy = study.scale == "toy"
     if not toy:
         console.print(
-            "Memory and disk are DERIVED from parameter counts; host: main memory of all the stage's processes,"
-            " which stages side by side add up. Sharded: trained and frozen models are split over"
+            "Memory and disk are DERIVED from parameter counts; host: main memory of all processes of a stage;"
+            " stages that run in parallel add up. Sharded: trained and frozen models are split over"
             " the stage's GPUs. Table 5 (h): the H100 hours that the paper prints for such a stage of its Qwen pair.",
             highlight=False,
         )
@@ -158,7 +161,7 @@ def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
     downloads = download_gib(stages)
     console.print(
         f"disk: {describe_gib(disk_gib(stages))} at the end and while it runs,"
-        f" {f'{describe_gib(downloads)} of it' if downloads else 'no'} downloads",
+        f" {f'{describe_gib(downloads)} of it' if downloads else 'no'} model downloads",
         highlight=False,
     )
 
@@ -202,7 +205,8 @@ def _print_models(stages: list[Stage], console: Console) -> None:
     console.print("models:", highlight=False)
     models: dict[str, BaseModelRef] = {m.name: m for stage in stages for m in stage.base_models()}
     for model in models.values():
-        console.print(f"  {model.name} at {model.revision[:19]}", highlight=False)
+        revision = "unpinned" if model.revision == UNPINNED else f"at {model.revision[:19]}"
+        console.print(f"  {model.name} {revision}", highlight=False)
     for name, url in sorted({(m.name, m.url) for stage in stages for m in stage.served_models()}):
         console.print(f"  {name} served at {url}, unpinned: revision unknown", highlight=False, soft_wrap=True)
     unpinned = unpinned_inputs(stages)

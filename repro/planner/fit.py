@@ -38,7 +38,7 @@ def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers
             key = (*describe_stage(stage), round(placement.memory), advice)
             alike.setdefault(key, []).append(_describe_gpus(stage, placement.layout))
     return _exceeding_host(stages, resources, workers) + [
-        f"{kind} of {model}, {len(gpus)} stage(s): about {gib} GiB on each of {gpus[0]}, which has {cards.gib:g}: {advice}"
+        f"{kind} of {model}, {len(gpus)} stage(s): about {gib} GiB on each of {gpus[0]}, which has {cards.gib:g} GiB: {advice}"
         for (kind, model, gib, advice), gpus in alike.items()
     ]
 
@@ -65,14 +65,14 @@ def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | No
         most = max(1, min(cards.count // layout.gpus, workers or cards.count))
         side_by_side.append((gib * most, gib, stage.label))
     lines = [
-        f"{kind} of {model}, {count} stage(s): about {gib} GiB of host memory for {ranks} process(es), and this machine"
-        f" (or its control group) has {available:g}: use fewer --ranks where its GPUs allow, or a machine with more memory"
+        f"{kind} of {model}, {count} stage(s): about {gib} GiB of host memory for {ranks} process(es), but this machine"
+        f" (or its control group) has {available:g} GiB: use fewer --ranks where its GPUs allow, or a machine with more memory"
         for (kind, model, ranks, gib), count in alike.items()
     ]
     together, gib, label = max(side_by_side)
     if not lines and together > available:
         lines.append(
-            f"stages like {label} side by side: about {together:.0f} GiB of host memory, of {available:g} here:"
+            f"stages like {label} in parallel need about {together:.0f} GiB of host memory, and this machine has {available:g} GiB:"
             f" use --workers {max(1, int(available // gib))}"
         )
     return lines
@@ -87,13 +87,11 @@ def _advice(stage: Stage, layout: Layout, cards: Cards) -> str:
     """Say what would make the stage fit: fewer options, more GPUs of this kind, else a smaller workload."""
     unconstrained = Resources(micro_batch=1)
     if _place(stage, cards, unconstrained).fits:
-        return "leave out --shard, --tensor-parallel and --vllm-server: the estimate then chooses"
+        return "leave out --shard, --tensor-parallel and --vllm-server: the planner then chooses a layout that fits"
     larger = (count for count in (2, 4, 8) if count > cards.count)
     more = next((count for count in larger if _place(stage, replace(cards, count=count), unconstrained).fits), None)
     if more:
-        return f"{more} such GPUs in one machine hold it, with the models sharded"
+        return f"use {more} such GPUs in one machine: the models are then sharded over them"
     if not (stage.workload.trains or stage.workload.samples):
-        return (
-            "choose smaller models or GPUs with more memory: each GPU of this kind of stage holds its models entirely"
-        )
+        return "choose smaller models or GPUs with more memory: this kind of stage needs the whole models on each GPU"
     return "shorten the completions, or choose smaller models or GPUs with more memory"

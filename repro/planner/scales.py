@@ -62,7 +62,7 @@ def check_fits(scale: Scale, machine: dict[str, Any]) -> None:
         best, _ = automatic_scale(machine)
         raise InputError(
             f"scale {scale} needs {REQUIREMENTS[scale].description}; this machine has {describe_gpus(machine)}."
-            f" Use --scale {best}, or --dry-run to see the plan."
+            f" Use --scale {best}, or `repro run --dry-run` to see the plan."
         )
 
 
@@ -76,7 +76,7 @@ def automatic_scale(machine: dict[str, Any]) -> tuple[Scale, str]:
     if fits(above, machine):
         return (
             best,
-            f"scale {above} fits this machine, too, but takes thousands of GPU-hours: name it (--scale {above})",
+            f"scale {above} fits this machine too, but takes thousands of GPU-hours: --scale {above} chooses it",
         )
     return (
         best,

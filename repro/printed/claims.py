@@ -101,22 +101,24 @@ class Claim(Strict):
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> "Claim":
         if self.kind != "exists" and (self.kind in _TWO_SIDED) != bool(self.right):
-            raise ValueError(f"right is required for {', '.join(_TWO_SIDED)}, and foreign to a {self.kind}")
+            raise ValueError(
+                f"kind {self.kind}: right is required for {', '.join(_TWO_SIDED)}, and not allowed for other kinds"
+            )
         if self.kind in ("collapse", "recovers", "comparable", "between") and len(self.right) > 1:
-            raise ValueError(f"a {self.kind} has one right side")
+            raise ValueError(f"kind {self.kind}: right takes one row")
         if (self.margin > 0) != (self.kind in ("noninferiority", "monotone", "collapse", "recovers")):
             raise ValueError(
-                "margin above 0 is required for noninferiority, monotone, collapse and recovers, and foreign to others"
+                "margin above 0 is required for noninferiority, monotone, collapse and recovers, and not allowed for other kinds"
             )
         if (self.factor is not None) != (self.kind == "comparable"):
-            raise ValueError("factor is required for comparable and foreign to other kinds")
+            raise ValueError("factor is required for comparable, and not allowed for other kinds")
         if (self.direction is not None) != (self.kind in ("trend", "monotone")):
-            raise ValueError("direction is required for trend and monotone claims and for no other kind")
+            raise ValueError("direction is required for trend and monotone, and not allowed for other kinds")
         if (self.low is not None) != (self.kind in ("range", "between", "exists", "above")) or (
             self.high is not None
         ) != (self.kind in ("range", "between", "below")):
             raise ValueError(
-                "range and between take low and high, exists and above take low, below takes high, other kinds neither"
+                "low and high: range and between need both, exists and above need low, below needs high, other kinds take neither"
             )
         if (self.role == "control") != (self.provenance == "ASSUMED"):
             raise ValueError("controls are ours (ASSUMED); premises and claims are the paper's")

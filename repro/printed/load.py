@@ -80,7 +80,7 @@ class PaperTable:
             raise InputError(
                 f"{self.path.name}: {len(matches)} cells match row {row}, column {column!r}, metric "
                 f"{metric!r}, "
-                f"one is needed. It has {has}."
+                f"but exactly one must. It has {has}."
             )
         return matches[0]
 
@@ -139,7 +139,7 @@ def load(table: str, folder: Path | None = None) -> PaperTable:
     seen: set[str] = set()
     for cell in cells:
         if cell.name in seen:
-            raise file_error(path, text, ("blocks",), f"{cell.name} is there twice")
+            raise file_error(path, text, ("blocks",), f"{cell.name} is listed twice")
         seen.add(cell.name)
     for number, erratum in enumerate(file.errata):
         if sum(cell.erratum == erratum.id for cell in cells) != len(erratum.columns) * len(erratum.metrics):
@@ -167,7 +167,7 @@ def load_claims(study: str | None = None, folder: Path | None = None) -> list[Cl
     seen: set[str] = set()
     for number, claim in enumerate(file.claims):
         if claim.id in seen:
-            raise file_error(path, text, ("claims", number, "id"), f"{claim.id!r} is there twice")
+            raise file_error(path, text, ("claims", number, "id"), f"{claim.id!r} is used twice")
         seen.add(claim.id)
     chosen = [claim for claim in file.claims if study in (None, claim.study)]
     if not chosen:

@@ -56,7 +56,7 @@ class Metric(Strict):
     def _margin_fits(self) -> "Metric":
         is_matched = self.policy == "equivalence"
         if is_matched != (self.margin is not None) or is_matched != (self.margin_kind is not None):
-            raise ValueError("margin and margin_kind belong to policy 'equivalence', and only to it")
+            raise ValueError("margin and margin_kind are required for policy 'equivalence', and not allowed for others")
         if (
             self.margin is not None
             and self.unit.startswith("nats")

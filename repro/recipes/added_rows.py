@@ -26,18 +26,18 @@ def check_studies(plugins: Iterable[StudyRows], study: str) -> None:
         target = getattr(plugin, "study", None)
         if target not in STUDIES:
             raise InputError(
-                f"rows '{plugin.name}': study {target!r}: no such study. Those that take rows: {_list(able)}"
+                f"rows '{plugin.name}': study {target!r}: no such study. Studies that take rows: {_list(able)}"
             )
         if target not in able:
             raise InputError(
-                f"rows '{plugin.name}': study {target} takes no further rows. Those that do: {_list(able)}"
+                f"rows '{plugin.name}': study {target} takes no added rows. Studies that do: {_list(able)}"
             )
         if target != study:
             raise InputError(
                 f"rows '{plugin.name}': they are for {target}, not {study}: leave them out of --set rows=..."
             )
         if plugin.label in labels:
-            raise InputError(f"--set rows: '{plugin.label}' is there twice")
+            raise InputError(f"--set rows: '{plugin.label}' is listed twice. List it once")
         labels.append(plugin.label)
 
 
@@ -103,14 +103,16 @@ def _check_row(
         raise InputError(f"{name}: rows() yields {str(row)[:60]!r}: yield pair.row(label, stage)")
     name += f", row {row.method!r}"
     if not row.method or not row.method.isprintable():
-        raise InputError(f"{name}: a label is a line of text")
+        raise InputError(f"{name}: the label must be one line of printable text")
     if row.method in labels:
         raise InputError(f"{name}: {study} has a row of this name. Choose another label")
     facts = (row.eta, row.of, row.guard)
     if (row.family, row.seed) != (pair.family, pair.seed) or any(fact is not None for fact in facts):
-        raise InputError(f"{name}: make it by pair.row(label, stage), without eta, of or guard")
+        raise InputError(f"{name}: make the row with pair.row(label, stage), without eta, of or guard")
     if not isinstance(row.stage, Stage):
-        raise InputError(f"{name}: {type(row.stage).__name__} is no stage: pass one such as pair.evaluate(model)")
+        raise InputError(
+            f"{name}: {type(row.stage).__name__} is not a stage: pass one, for example pair.evaluate(model)"
+        )
     try:  # as its process will: pydantic does not validate a copy with changed fields
         stage_adapter.validate_json(row.stage.model_dump_json(warnings=False))
     except pydantic.ValidationError as error:
@@ -126,7 +128,7 @@ def _check_row(
     foreign = next((data for data in row.stage.data if data not in known_data), None)
     if foreign is not None:
         raise InputError(
-            f"{name}: on {foreign.task} it has other items than {study}: use those of pair.{row.stage.kind}(...)"
+            f"{name}: its items of {foreign.task} are not those of {study}: make the stage with pair.{row.stage.kind}(...)"
         )
     counts = {stage.samples_per_prompt for stage in same_kind}
     if row.stage.samples_per_prompt not in counts:
@@ -144,7 +146,9 @@ def _check_tasks(rows: Sequence[Row], plugin: StudyRows, study: str, study_rows:
     tasks = [data.task for row in rows for data in row.stage.data]
     name = f"rows '{plugin.name}', row {rows[0].method!r}"
     if lacking := sorted(set.intersection(*tasks_of.values()) - set(tasks)):
-        raise InputError(f"{name}: not measured on {_list(lacking)}, as every row of {study} is")
+        raise InputError(
+            f"{name}: not measured on {_list(lacking)}, but every row of {study} is. Yield it for these tasks too"
+        )
     if len(set(tasks)) < len(tasks):
         raise InputError(f"{name}: yielded twice for the same task. Give each row a label of its own")
 

@@ -35,12 +35,12 @@ def check_used(study: Study) -> None:
         users = users_of(key)
         if users and study.name not in users:
             raise InputError(
-                f"--set {text}: {study.name} does not use this setting, it would only rename the result's folder; used by"
-                f" {_listed(users)}. Leave it out."
+                f"--set {text}: {study.name} does not use this setting, so it would only rename the result's folder. Leave it out"
+                f" (studies that use it: {_listed(users)})."
             )
         if study.name in _WITH_MORE_CONTROLS.get(key, ()) and not study.settings["more_controls"]:
             raise InputError(
-                f"--set {text}: {study.name} reads it for its further controls only: add --set more_controls=yes."
+                f"--set {text}: {study.name} uses it in its further controls only: add --set more_controls=yes."
             )
 
 

@@ -112,7 +112,7 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     @classmethod
     def _check_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(tasks)) < len(tasks):
-            raise InputError(f"tasks {', '.join(tasks)}: name each once; one that is there twice would weigh double")
+            raise InputError(f"tasks {', '.join(tasks)}: list each once: a repeated one would count twice")
         return tasks
 
     @pydantic.field_validator("losses")
@@ -120,14 +120,16 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     def _check_losses(cls, losses: tuple[str, ...]) -> tuple[str, ...]:
         labels = tuple(LOSSES.parse(text).label for text in losses)
         if len(set(labels)) < len(labels) or "rkl" in labels:
-            raise InputError(f"losses {', '.join(labels)}: name each once, and not rkl, which they are compared with")
+            raise InputError(
+                f"losses {', '.join(labels)}: list each once, and leave out rkl: it is always included, as the baseline"
+            )
         return labels
 
     @pydantic.field_validator("etas")
     @classmethod
     def _check_curve(cls, etas: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(etas)) < max(3, len(etas)):
-            raise ValueError("a curve takes three values or more, each once")
+            raise ValueError("give three or more values, each once")
         return etas
 
 

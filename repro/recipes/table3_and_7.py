@@ -29,7 +29,7 @@ def unseen_tasks(settings: Settings) -> Tasks:
     )
     if not unseen:
         raise InputError(
-            f"tasks {', '.join(settings.tasks)}: none with a key is unseen, all are calibrated on. Add one to"
+            f"tasks {', '.join(settings.tasks)}: all tasks with an answer key are calibrated on, so none is unseen. Add one to"
             " --set tasks=..., or name fewer in --set source_tasks=..."
         )
     return unseen

@@ -40,9 +40,9 @@ def describe_power(report: VerdictReport) -> list[str]:
         confirmable = sum(cell.can_be_reproduced for cell in cells)
         middle = sizes[len(sizes) // 2]
         lines.append(
-            f"{metric_name(metric)}, {len(cells)} cells: {confirmable} could be confirmed at all (our interval fits between the margins)."
-            f" If the truth differed from the print by {middle:.3g}, the cell in the middle would be called contradicted in"
-            f" four of five such runs; the sharpest would from {sizes[0]:.3g}, the bluntest from {sizes[-1]:.3g}. Smaller"
+            f"{metric_name(metric)}, {len(cells)} cells: {confirmable} can be confirmed (our interval fits between the margins)."
+            f" If the true value differs from the printed one by {middle:.3g}, four of five such runs call the median cell"
+            f" contradicted; the most precise cell needs {sizes[0]:.3g}, the least precise {sizes[-1]:.3g}. Smaller"
             " differences mostly end inconclusive."
         )
     return lines

@@ -57,12 +57,16 @@ def compare_results(first: Path, second: Path) -> Comparison:
     """
     a, b = read_result(first), read_result(second)
     if a["study"] != b["study"]:
-        raise InputError(f"{first} is of {a['study']}, {second} of {b['study']}: compare two results of one study.")
+        raise InputError(
+            f"{first} is a result of {a['study']}, {second} of {b['study']}: compare two results of the same study."
+        )
     (tables_a, report_a), (tables_b, report_b) = judge_again(a), judge_again(b)
     by_family = {table.family: table for table in tables_b}
     pairs = [(table, by_family[table.family]) for table in tables_a if table.family in by_family]
     if not pairs:
-        raise InputError(f"{first} has families {a['families']}, {second} has {b['families']}: none is in both.")
+        raise InputError(
+            f"{first} has families {', '.join(a['families'])}, {second} has {', '.join(b['families'])}: they share none. Compare results of the same family."
+        )
     cells = {table.family: paired_differences(table, other) for table, other in pairs}
     return Comparison(
         study=a["study"],
@@ -88,7 +92,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     if any(map(_is_equal_failure_rate, itertools.chain(*comparison.cells.values()))):
         console.print(f"Rates of {', '.join(FAILURE_METRICS)} are shown where they differ; --json has all.")
     if not comparison.has_same_seeds:
-        console.print("Seeds differ: each result is averaged over its own; no interval has a spread between trainings.")
+        console.print(
+            "Seeds differ: each result is averaged over its own seeds; intervals leave out the spread between trainings."
+        )
     verdicts = [
         {"verdict of A": a.value if a else "-", "verdict of B": b.value if b else "-", "claim": f"{claim} ({family})"}
         for claim, family, a, b in comparison.verdicts

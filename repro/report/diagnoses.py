@@ -10,7 +10,7 @@ from repro.report.trap_measures import interval_cell
 
 EXPLAINED = (
     "Intervals: 95 %, two-level bootstrap (prompts, then their rollouts). Student's completions are on-policy, the"
-    " teacher's off-policy. The importance-weighted cells (is_*) are diagnosed and never matched: a healthy one has"
+    " teacher's off-policy. The importance-weighted cells (is_*) are never compared with the paper's: they are healthy with"
     " mean_weight 1, an effective sample size near the number of rollouts, no weight with a large share, and Pareto-k"
     " below 0.7. A sum over a Top-K is a partial sum and may be negative."
 )
@@ -92,7 +92,7 @@ def describe_gradients(summary: dict[str, Any]) -> str:
     """Compare the gradient variances of the two estimators in a sentence."""
     ratios = [line["ratio"] for line in summary["gradient_variance"] if isinstance(line["ratio"], float)]
     if not ratios:
-        return "Noise of the gradients: no prompt with two different rollouts."
+        return "Noise of the gradients: not measured, because no prompt has two different rollouts."
     middle = median(ratios)
     return (
         f"Noise of the gradients: the reverse KL's gradient from whole completions is {middle:.3g} times as noisy as the one from each token and"

@@ -72,17 +72,17 @@ def describe_intervals(comparison: EvaluationComparison) -> str:
     single = [letter for letter, evaluation in trained if len(evaluation.folders) == 1]
     more = "train and evaluate with --seed 1, 2 too, and compare all of them at once."
     if len(single) == len(trained):
-        return f"Intervals: 95 %, over the items. They say nothing of other training seeds: {more}"
+        return f"Intervals: 95 %, over the items. They say nothing about other training seeds: {more}"
     text = "Intervals: 95 %, over the items and the training seeds."
     if any(len(evaluation.folders) == 2 for _, evaluation in trained):
         text += (
-            f" Two trainings show little of their spread: their intervals reach {t_quantile(LEVEL, 1):.1f} standard errors to"
-            f" either side, those of three {t_quantile(LEVEL, 2):.1f}. Train a third."
+            f" Two trainings say little about the spread between trainings: their intervals reach {t_quantile(LEVEL, 1):.1f} standard"
+            f" errors to either side, those of three {t_quantile(LEVEL, 2):.1f}. Train a third."
         )
     if single:
-        text += f" Those of {', '.join(single)} alone say nothing of other training seeds: {more}"
+        text += f" Those of {', '.join(single)} rest on one training and say nothing about other training seeds: {more}"
     if len({evaluation.table.seeds for _, evaluation in trained}) > 1:
-        text += " Differences between models with other training seeds have no spread between trainings."
+        text += " Intervals of differences between models with different training seeds leave out the spread between trainings."
     return text
 
 
@@ -115,7 +115,7 @@ def _describe_score(letter: str, score: TaskScore) -> dict[str, str]:
 
 def _describe_difference(letter: str, difference: PairedDifference) -> str:
     if difference.difference is None or difference.interval is None:
-        return f"{letter} - A: no two shared items"
+        return f"{letter} - A: fewer than two shared items"
     low, high = difference.interval
     words = (
         f"{letter} is better"

@@ -85,7 +85,7 @@ def are_evaluations(folders: Sequence[Path]) -> bool:
     if artifacts and len(artifacts) < len(folders):
         other = next(folder for folder in folders if folder not in artifacts)
         raise InputError(
-            f"{artifacts[0]} is an artifact and {other} is not: compare evaluations with evaluations, or two results."
+            f"{artifacts[0]} is an artifact and {other} is not: compare evaluations with each other, or two results."
         )
     return bool(artifacts)
 
@@ -101,7 +101,9 @@ def compare_evaluations(folders: Sequence[Path]) -> EvaluationComparison:
     evaluations = [read_evaluation(folder) for folder in folders]
     for evaluation in evaluations:
         if not evaluation.table.values:
-            raise InputError(f"{evaluation.folders[0]}: has one item, and an interval needs two or more (--items).")
+            raise InputError(
+                f"{evaluation.folders[0]}: evaluated on one item, and an interval needs two or more. Evaluate again with a larger --items."
+            )
     first, *others = evaluations = _with_distinct_labels(pool_training_seeds(evaluations))
     pairs = [_pair(first, other) for other in others]
     for other, by_task in zip(others, pairs):

@@ -38,7 +38,9 @@ def write_comparison_page(comparison: EvaluationComparison, page: Path) -> tuple
     """
     page, brief = place_page(page, "--page", GENERATOR, _LAST_LINE)
     if is_complete(page.parent):
-        raise InputError(f"--page {page}: within an artifact, which holds its own files alone. Choose another place.")
+        raise InputError(
+            f"--page {page}: this is inside an artifact, which must not get other files. Choose another folder."
+        )
     title = f"{len(comparison.evaluations)} evaluations compared"
     sections = _sections(comparison)
     sample = "; ".join(
@@ -92,7 +94,7 @@ def _set_differently(comparison: EvaluationComparison) -> list[Block]:
         return []
     letters = [letter for letter, _, _ in comparison.named]
     rows = [{"setting": name, **dict(zip(letters, map(str, values)))} for name, values in comparison.settings]
-    warning = "The evaluations were not made alike, so that a difference may be due to this:"
+    warning = "The evaluations were made with different settings, which may explain a difference:"
     return [Text(warning, strong=True), text_grid("Set differently", rows)]
 
 

@@ -88,6 +88,8 @@ def read_history(file: Path) -> list[dict[str, Any]]:
             line = json.loads(text)
             line["made"], line["study"], line["claims"]
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"history {file}, line {number}: not the line of a result. Fix or remove it.") from None
+            raise InputError(
+                f"history {file}, line {number}: not a line that `repro record-history` wrote. Fix or remove it."
+            ) from None
         lines.append(line)
     return sorted(lines, key=lambda line: str(line["made"]))

@@ -26,7 +26,7 @@ TONES = {
 }
 OWN_LEAD = (
     "Questions of this kit about Distillation Traps and Guards (arXiv 2604.18963), not claims of the paper. Each statement is"
-    " reproduced, contradicted, inconclusive or, where nothing was there to test it on, not testable."
+    " reproduced, contradicted, inconclusive or, where there was nothing to test it on, not testable."
 )
 _FOLDER = Path(__file__).parent / "page"
 

@@ -13,7 +13,7 @@ def describe_missing(missing: Sequence[MissingRow]) -> list[str]:
         name = f"{row['method']} ({row['family']})" if len(families) > 1 else row["method"]
         rows_of.setdefault(row["reason"], {})[name] = None
     return [
-        f"incomplete: no numbers for {', '.join(rows)}, and no verdict on what is said of {'it' if len(rows) == 1 else 'them'}:"
+        f"incomplete: no numbers for {', '.join(rows)}, and no verdict on claims about {'it' if len(rows) == 1 else 'them'}:"
         f" {reason}"
         for reason, rows in rows_of.items()
     ]

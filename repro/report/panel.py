@@ -33,13 +33,13 @@ PANEL_FILE = "panel.json"
 PAGE_FILE = "panel.html"
 BRIEF_FILE = "panel.md"
 LEAD = (
-    "What would go wrong in distilling this student from this teacher? A trap is seen or not seen where a 95 % interval lies"
-    " wholly on one side of its threshold, and not decided where it includes it."
+    "What would go wrong in distilling this student from this teacher? A trap is seen or not seen where the 95 % interval lies"
+    " entirely on one side of the threshold, and not decided where the interval includes the threshold."
 )
 
 ADVICE = (
-    "The verdicts below are about these prompts. Whether distillation helps, and whether a remedy does, only a distilled student"
-    " shows: compare it with the untouched student (repro evaluate)."
+    "The verdicts below are about these prompts. Only a distilled student shows whether distillation, or a"
+    " remedy, helps: compare it with the untouched student (repro evaluate)."
 )
 
 
@@ -167,7 +167,7 @@ def _notes(content: dict[str, Any]) -> list[str]:
     if content["left_out"]:
         notes.append(f"Left out, since the models share no vocabulary: {', '.join(content['left_out'])}.")
     if content["not_finite"]:
-        notes.append(f"Undefined, for want of pairs or of finite values: {', '.join(content['not_finite'])}.")
+        notes.append(f"Undefined, because there are no pairs or no finite values: {', '.join(content['not_finite'])}.")
     if content["gradient_variance"]:
         notes.append(describe_gradients(content))
     return notes

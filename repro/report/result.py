@@ -12,7 +12,7 @@ from repro.errors import InputError
 from repro.printed.claims import Claim
 from repro.report.style_line import StyleLine
 from repro.stages.artifact import RECORD
-from repro.system.input_errors import describe_problem
+from repro.system.input_errors import describe_problem, did_you_mean_path
 from repro.tables import MeasuredTable
 from repro.tables.measurements.costs import Costs
 from repro.tasks import registry
@@ -290,7 +290,13 @@ def read_result(result: Path) -> Result:
                 f"{result}: an artifact of one stage, not a study's result: `repro show` prints it, `repro compare` compares"
                 " evaluations."
             ) from None
-        raise InputError(f"{result}: no {RESULTS_FILE} there. Give the folder of a study's result.") from None
+        if not result.exists():
+            raise InputError(
+                f"{result}: no such folder. {did_you_mean_path(result)}`repro ls FOLDER -a` lists results and artifacts."
+            ) from None
+        raise InputError(
+            f"{result}: no {RESULTS_FILE} there. Give the folder of a study's result; `repro ls FOLDER` lists them."
+        ) from None
     except ValueError as cause:
         raise InputError(f"{file}: damaged {RESULTS_FILE} ({cause}). {RUN_AGAIN}") from None
     written = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT

@@ -142,17 +142,17 @@ def _off_policy(cells: Cells, task: str) -> TrapConclusion:
         verdict = "seen"
     tail = f"pareto-k {_interval(k)}" if n >= SMALLEST_SAMPLE else f"too few completions for pareto-k ({n})"
     evidence = (
-        f"The mean importance weight is {_interval(weight)} where 1 is due; {tail} (trusted up to {PARETO_K.value:g});"
+        f"The mean importance weight is {_interval(weight)} and should be 1; {tail} (trusted up to {PARETO_K.value:g});"
         f" effective sample size {_interval(size)} of {n}"
     )
     text = {
-        "seen": f"{evidence}. Do not believe importance-weighted estimates. Train on the student's completions (GKD-RKL), or by"
+        "seen": f"{evidence}. Importance-weighted estimates are unreliable. Train on the student's completions (GKD-RKL), or by"
         " a loss that needs no weights (SFT, GKD-FKL).",
-        "not seen": f"{evidence}. Importance-weighted estimates can be believed here.",
+        "not seen": f"{evidence}. Importance-weighted estimates are reliable here.",
     }
     undecided = _undecided(evidence, *open_thresholds)
     if n < SMALLEST_SAMPLE:
-        undecided = f"{evidence}. Pareto-k takes {SMALLEST_SAMPLE} completions: more prompts (--items) would decide."
+        undecided = f"{evidence}. Pareto-k needs {SMALLEST_SAMPLE} completions: more prompts (--items) would decide."
     return TrapConclusion(trap, task, verdict, text.get(verdict) or undecided)
 
 
@@ -195,7 +195,7 @@ def _kl(cells: Cells) -> str:
         return ""
     printed = [cell.value for cell in load("table1").cells if cell.metric == "token_rkl"]
     return (
-        f" Reverse KL: {_interval(cells['token_rkl'])} nats a token; the paper's pairs have {min(printed):g} to"
+        f" Reverse KL: {_interval(cells['token_rkl'])} nats per token; the paper's pairs have {min(printed):g} to"
         f" {max(printed):g} (Table 1)."
     )
 

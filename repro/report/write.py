@@ -72,7 +72,7 @@ def _refuse_foreign(path: Path, mark: str, option: str, generator: str) -> None:
         generator == GENERATOR and path.stem == Path(PAGE_FILE).stem and (path.parent / RESULTS_FILE).exists()
     )
     if path.exists() and not is_of_results and mark not in path.read_text(encoding="utf-8", errors="replace"):
-        raise InputError(f"{path}: exists, and is not known to be of `{generator}`. Choose another with {option} FILE.")
+        raise InputError(f"{path}: exists, and was not written by `{generator}`. Choose another with {option} FILE.")
 
 
 @contextmanager

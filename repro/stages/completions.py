@@ -72,7 +72,7 @@ class Guarded(Stage):
         if (self.holdout is not None) != self.guard.reads_holdout:
             raise ValueError("a holdout is for guards that read one, and only for these")
         if self.config.engine != "transformers":
-            raise ValueError("a guard's law is sampled with transformers")
+            raise ValueError("a guard that changes the sampling distribution needs engine=transformers")
         return self
 
     @property

@@ -81,9 +81,7 @@ def describe_refusal(hub_id: str, kind: Kind, status: int, code: str | None) -> 
     token = get_token()
     set_token = "set HF_TOKEN to a token of that account (docker run -e HF_TOKEN; in a workflow secrets.HF_TOKEN)"
     if code == "GatedRepo" or (status == 403 and code is None):
-        fix = (
-            "the token in use is not of an account that did, or may not read gated repositories" if token else set_token
-        )
+        fix = "use a token of the account that accepted it, with access to gated repositories" if token else set_token
         return f"gated: accept {hub_id.partition('/')[0]}'s licence at {page}, then {fix}"
     if code == "RepoNotFound":
         return f"not on the hub, or private: check the id ({page}); if it is yours, {set_token}"

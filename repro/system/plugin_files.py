@@ -28,7 +28,9 @@ def use(files: Iterable[Path]) -> None:
     for file in files:
         path = str(file.resolve())
         if not any(_extends_the_kit(value) for value in _own_classes(_module(path))):
-            raise InputError(f"--plugin {path}: no class in it extends one of the kit's. docs/plugins.md shows some.")
+            raise InputError(
+                f"--plugin {path}: no class in it extends a class of this kit. docs/plugins.md has examples."
+            )
         if path not in paths():
             os.environ[VARIABLE] = os.pathsep.join([*paths(), path])
 
@@ -76,7 +78,7 @@ def _module(path: str) -> ModuleType:
     is_package = file.is_dir()
     file = file / "__init__.py" if is_package else file
     if not file.is_file() or file.suffix != ".py" or not name.isidentifier():
-        raise InputError(f"--plugin {path}: no Python file there, nor a folder with __init__.py. Name one.")
+        raise InputError(f"--plugin {path}: not a Python file or a folder with __init__.py. Name one.")
     if name in sys.modules or not _is_free(name, file):
         raise InputError(f"--plugin {path}: a module {name} is installed already. Rename the file.")
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[path] if is_package else None)

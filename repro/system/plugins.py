@@ -100,7 +100,7 @@ class Registry(Generic[P]):
         entry, *others = entries[name]
         if others:
             packages = ", ".join(sorted(_package(point) for point in (entry, *others)))
-            raise InputError(f"{self.noun} '{name}': {packages} offer it under this name: remove all but one of them")
+            raise InputError(f"{self.noun} '{name}': several packages provide it ({packages}): uninstall all but one")
         try:
             kind = entry.load()
         except Exception as error:
@@ -110,7 +110,7 @@ class Registry(Generic[P]):
             ) from error
         if not (isinstance(kind, type) and issubclass(kind, self.base)):
             raise InputError(
-                f"{self.noun} '{name}': {entry.value} of {_package(entry)} is no subclass of"
+                f"{self.noun} '{name}': {entry.value} of {_package(entry)} is not a subclass of"
                 f" {self.base.__module__}.{self.base.__name__} (see docs/extend.md)"
             )
         lacking = [field for field in ("name", "formula", "source") if not isinstance(getattr(kind, field, None), str)]
@@ -195,7 +195,7 @@ class Registry(Generic[P]):
     def _unknown(self, name: str, names: list[str]) -> str:
         option = self.group.rpartition(".")[2]
         if not names:
-            return f"{self.noun} '{name}': no package offers any. Name the file that has them: --plugin FILE"
+            return f"{self.noun} '{name}': not found, and no installed package provides {self.noun}. Name the file that defines them: --plugin FILE"
         return f"{self.noun} '{name}': no such {self.noun}. {did_you_mean(name, names)}`repro list --{option}` shows all {len(names)}"
 
 

@@ -125,11 +125,11 @@ class MeasuredTable:
         known = self.items.setdefault(task, ids)
         if ids != known:
             raise InputError(
-                f"{name}: {_first_difference(ids, known)}; rows are paired by item and need the same "
-                "ones in the same order."
+                f"{name}: {_first_difference(ids, known)}; rows are paired by item, so they need the same "
+                "items in the same order."
             )
         if (row, task, metric) in self.values:
-            raise InputError(f"{name}: is there twice.")
+            raise InputError(f"{name}: added twice.")
         weights = None
         if weights_SN is not None:
             weights = self._array(f"{name} (weights)", weights_SN, ids, low=0.0, high=np.inf)

@@ -70,7 +70,7 @@ DESCRIPTIONS = {
     "is_k3": "reverse KL by importance weights, K3 estimator",
     "is_token_rkl": "token-level reverse KL by importance weights",
     "self_normalised_rkl": "reverse KL by weights that sum to 1",
-    "mean_weight": "mean importance weight, 1 is due",
+    "mean_weight": "mean importance weight, ideally 1",
     "effective_sample_size": "effective sample size",
     "max_weight_share": "share of the largest weight",
     "token_rkl_outcome_correlation": "correlation of the changes of token-level reverse KL and of students' accuracy",
@@ -90,14 +90,14 @@ DESCRIPTIONS = {
     "hallucination": "overconfident hallucination, share of the completions of lost prompts",
     "self_correction": "self-correction collapse, share of the completions of lost prompts",
     "degradation": "local decoding degradation, share of the completions of lost prompts",
-    "log_weight_error": "size of the logarithm of the mean importance weight, 0 is due",
+    "log_weight_error": "size of the logarithm of the mean importance weight, ideally 0",
     "log_sd_sequence_rkl": "logarithm of the standard deviation between completions of sequence-level reverse KL",
     "log_sd_token_rkl": "logarithm of the standard deviation between completions of token-level reverse KL",
     "log_sd_is_rkl": "logarithm of the standard deviation between completions of reverse KL by importance weights",
     "log_sd_is_k3": "logarithm of the standard deviation between completions of the K3 estimator by importance weights",
     "core_hours": "hours times processor cores",
     "gpu_hours": "hours times GPUs",
-    "pareto_k": "Pareto-k of the weights: above 0.7 do not believe them",
+    "pareto_k": "Pareto-k of the weights: above 0.7 they are unreliable",
 }
 """Panel measure or table metric -> description; {k} of "top_k_rkl@K" is filled in. A missing one falls back to its
 name, or its id."""

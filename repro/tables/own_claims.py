@@ -34,9 +34,11 @@ def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
                 problem = f'{claim.role!r}: claims of your own have the role "control" and the provenance "ASSUMED"'
                 raise file_error(path, text, (*key, "role"), problem)
             if claim.study != study:
-                raise file_error(path, text, (*key, "study"), f"{claim.study!r}: this is a result of {study}")
+                raise file_error(
+                    path, text, (*key, "study"), f"{claim.study!r}: these claims are judged on a result of {study!r}"
+                )
             if claim.id in taken:
-                raise file_error(path, text, (*key, "id"), f"{claim.id!r} is taken")
+                raise file_error(path, text, (*key, "id"), f"{claim.id!r} is used by another claim. Choose another id")
             if unknown := [metric for metric in claim.metrics if not is_metric(metric)]:
                 hint = did_you_mean(unknown[0], (*NAMES, *DESCRIPTIONS), 3)
                 hint = hint or f"There are {', '.join(NAMES)}, maj16, pass16"

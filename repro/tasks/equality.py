@@ -124,7 +124,7 @@ class _Child:
             bufsize=0,
         )
         try:
-            ready = self._exchange(None, START_SECONDS) or {"error": "no sign of life"}
+            ready = self._exchange(None, START_SECONDS) or {"error": "it ended without an answer"}
         except TimeoutError:
             ready = {"error": f"not ready after {START_SECONDS:.0f} s"}
         if "error" in ready:

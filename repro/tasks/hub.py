@@ -16,7 +16,7 @@ from repro.tasks.rows import Row
 COMMIT = re.compile(r"[0-9a-f]{40}")
 BRANCH = "main"
 _log = logging.getLogger(__name__)
-_OWN_ROWS = "A command on one model (repro evaluate and its like) takes rows of yours instead: --data FILE."
+_OWN_ROWS = "Commands on one model (such as repro evaluate) can read your own rows instead: --data FILE."
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def fetch(source: HubSource, split: str, revision: str, schema: str) -> list[Row
             raise InputError(f"data set {source.id}: {refusal}. {_OWN_ROWS}") from None
         reason = " ".join(str(cause).split())[:160]
         raise InputError(
-            f"data set {source.id} ({source.config or split}): neither reachable nor in the local cache"
+            f"data set {source.id} ({source.config or split}): not reachable, and not in the local cache"
             f" ({type(cause).__name__}: {reason}). Connect to the hub, or copy the cache of a"
             f" machine that is (HF_HOME). {_OWN_ROWS} Expected in a row: {schema}."
         ) from None
@@ -131,5 +131,7 @@ def _read_lines(url: str, revision: str) -> list[Fields]:
 
 def _older(hub_id: str, commit: str, rows: list[Fields]) -> list[Fields]:
     """Return the rows, with a warning that they may not be the newest."""
-    _log.warning(f"data set {hub_id}: cannot be reached, so the rows fetched before are used ({commit[:12]})")
+    _log.warning(
+        f"data set {hub_id}: not reachable, so the cached rows are used (revision {commit[:12]}); they may not be the newest"
+    )
     return rows

@@ -23,8 +23,8 @@ class TwoKeysError(InputError):
 
     def __init__(self, row: Row, first: str | None, second: str | None) -> None:
         super().__init__(
-            f"{row.source}, row {row.number}: asks the same question as an earlier row with another key"
-            f" ({second!r}, earlier {first!r}). Leave one of them out."
+            f"{row.source}, row {row.number}: repeats the question of an earlier row with another key"
+            f" ({second!r} instead of {first!r}). Remove one of the two rows."
         )
 
 

@@ -46,7 +46,7 @@ class OwnFile(DataSetTask):
         key = numeric_key(row, "answer")
         if "\n" in key or "####" in key:
             raise row.fault(
-                "answer", "is a text with lines or ####, which no boxed answer equals. Give its final answer only"
+                "answer", "has several lines or ####, so no boxed answer can match it. Give the final answer only"
             )
         return Question(prompt, key, row_id)
 
@@ -59,11 +59,11 @@ def numeric_key(row: Row, field: str) -> str:
     """
     answer = row.value(field)
     if isinstance(answer, str) and answer.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
-        raise row.fault(field, f"is {answer!r}, which no answer equals")
+        raise row.fault(field, f"is {answer!r}, which no answer can match")
     if not isinstance(answer, float | Decimal):
         return row.identifier(field)
     if not math.isfinite(answer):
-        raise row.fault(field, f"is {answer}, which no answer equals")
+        raise row.fault(field, f"is {answer}, which no answer can match")
     text = str(answer)
     if isinstance(answer, float) and not answer.is_integer() and len(Decimal(text).as_tuple().digits) > DOUBLE_DIGITS:
         text = f"{answer:.{DOUBLE_DIGITS}g}"

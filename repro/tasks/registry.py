@@ -108,13 +108,13 @@ def changed_instruction(name: str, instruction: str | None) -> str | None:
 def _check_instruction(name: str, instruction: str) -> None:
     if name not in KINDS:
         raise InputError(
-            f"--instruction: task {name} has its own prompt. Give it with {', '.join(KINDS)} (--task), or write a task"
+            f"--instruction: task {name} has a fixed prompt. Use --instruction with --task {' or '.join(KINDS)}, or write a task"
             " (docs/plugins.md)."
         )
     try:
         instruction.encode()
     except UnicodeEncodeError:
-        raise InputError(f"--instruction {instruction!r}: is no Unicode text. Write it in UTF-8.") from None
+        raise InputError(f"--instruction {instruction!r}: not valid Unicode. Write it in UTF-8.") from None
 
 
 def kind_of(name: str) -> Kind:

@@ -41,7 +41,8 @@ class Row:
         missing = [theirs for theirs in fields.values() if theirs not in self.fields]
         if missing:
             raise self.fault(
-                missing[0], f"is missing (--field names it). {did_you_mean(missing[0], self._listed())}{self._fields()}"
+                missing[0],
+                f"is missing, but --field names it. {did_you_mean(missing[0], self._listed())}{self._fields()}",
             )
         return (
             replace(
@@ -68,10 +69,10 @@ class Row:
         """Return the field as it is; raise if it is missing or null."""
         if name not in self.fields:
             near = did_you_mean(name, self._listed())
-            advice = "" if self.within else f". {near}{self._fields()} (--field {name}=NAME names one of them)"
+            advice = "" if self.within else f". {near}{self._fields()} (choose one of them with --field {name}=NAME)"
             raise self.fault(name, f"is missing{advice}")
         if self.fields[name] is None:
-            raise self.fault(name, "is missing: it is null")
+            raise self.fault(name, "is null")
         return self.fields[name]
 
     def text(self, name: str) -> str:
@@ -111,7 +112,7 @@ class Row:
         except UnicodeEncodeError as cause:
             half = f"\\u{ord(text[cause.start]):04x}"
             raise self.fault(
-                name, f"holds half a character ({half}), as a text does that is cut inside an emoji"
+                name, f"contains half a character ({half}): the text was probably cut inside an emoji"
             ) from None
         return text
 
@@ -175,11 +176,11 @@ def _parse_json_object(path: Path, number: int, line: str, schema: str) -> Mappi
     except (ValueError, RecursionError) as cause:
         problem = cause.msg if isinstance(cause, json.JSONDecodeError) else str(cause)
         raise InputError(
-            f"{path}, row {number}: not JSON ({problem}). Write one JSON object a line. Expected: {schema}."
+            f"{path}, row {number}: not JSON ({problem}). Write one JSON object per line. Expected: {schema}."
         ) from None
     if not isinstance(value, dict):
         raise InputError(
-            f"{path}, row {number}: a JSON {type(value).__name__}, not an object. Write one object a line."
+            f"{path}, row {number}: a JSON {type(value).__name__}, not an object. Write one object per line."
             f" Expected: {schema}."
         )
     return value
@@ -190,7 +191,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} is there twice")
+        raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} occurs twice")
     return fields
 
 

@@ -78,6 +78,6 @@ def model_folder(name: str) -> Path:
         if (folder := root / world.models_name / model).is_dir():
             return folder
     raise InputError(
-        f"toy model {name!r}: not there. Worlds with models are {', '.join(known_worlds())}. `repro toy-models --world"
-        f" {world.name} --out DIR` trains those of another; then set {ROOT_VARIABLE}=DIR."
+        f"toy model {name!r}: not found. Worlds with models are {', '.join(known_worlds())}. To train those of another world, run"
+        f" `repro toy-models --world {world.name} --out DIR` and set {ROOT_VARIABLE}=DIR."
     )

@@ -30,8 +30,8 @@ def refuse_second_engine() -> None:
     """
     if _has_started:
         raise InputError(
-            "vLLM beside a trainer: this process has already run such a training, and vLLM's allocator of memory that can"
-            " sleep serves one engine in a process. Run each training in a process of its own, as `repro run` does, or"
+            "vLLM with sleep mode: this process has already trained with such an engine, and vLLM allows one per process."
+            " Run each training in a separate process, as `repro run` does, or"
             " sample with --vllm-server 1 or --engine transformers."
         )
 

@@ -127,8 +127,8 @@ def _share_of_gpu(parameters: int, still_to_come: float) -> float:
     share = engine_share(total, free, still_to_come)
     if share * total <= engine_weights(parameters):
         raise InputError(
-            f"vLLM next to the trainer: of {total / GIB:.1f} GiB on this GPU, {free / GIB:.1f} are free and training will"
-            f" hold {still_to_come / GIB:.1f} more; the sampled model alone takes {engine_weights(parameters) / GIB:.1f}."
+            f"vLLM next to the trainer: {free / GIB:.1f} of {total / GIB:.1f} GiB on this GPU are free, training will"
+            f" take {still_to_come / GIB:.1f} GiB more, and vLLM's copy of the weights alone needs {engine_weights(parameters) / GIB:.1f} GiB."
             " Use --vllm-server 1, more --ranks with --shard always, or a GPU with more memory."
         )
     return round(share, 3)

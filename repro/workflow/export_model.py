@@ -45,7 +45,9 @@ def export_model(source: Path, into: Path) -> list[Path]:
     """
     artifact = artifact_of(source.resolve())
     if artifact is None or not (artifact / MODEL).is_dir():
-        raise InputError(f"{source}: no model that the kit made. Give the artifact of a calibration or distillation.")
+        raise InputError(
+            f"{source}: holds no model made by this kit. Give the artifact of a calibration or distillation."
+        )
     if damage := find_damage(artifact):
         raise InputError(f"artifact {artifact}: {damage}. Run again: it is set aside and computed again.")
     record = json.loads((artifact / RECORD).read_text())
@@ -74,9 +76,13 @@ def stage_from(record: dict[str, Any]) -> MakesModel:
     try:
         stage = stage_adapter.validate_python(to_tuples(record["config"]), context=STORED)
     except (pydantic.ValidationError, KeyError) as error:
-        raise InputError(f"{record.get('label')}: its record is of another version of the code ({error}).") from None
+        raise InputError(
+            f"{record.get('label')}: its record was written by another version of the code ({error}). Export it with that version."
+        ) from None
     if not isinstance(stage, MakesModel):
-        raise InputError(f"{record['label']}: makes no model.")
+        raise InputError(
+            f"{record['label']}: this stage makes no model. Give the artifact of a calibration or distillation."
+        )
     stage.__dict__["fingerprint"] = record["fingerprint"]
     return stage
 

@@ -62,10 +62,10 @@ class ArtifactEntry:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that can be removed. reason: unused (nothing refers to it), or torso (left by a killed run)."""
+    """Something that can be removed. reason: unused (nothing refers to it), or partial (left by a killed run)."""
 
     path: Path
-    reason: Literal["unused", "torso"]
+    reason: Literal["unused", "partial"]
     label: str
     bytes: int
 
@@ -221,12 +221,12 @@ def _torsos(cache: Path) -> Iterator[Leftover]:
     for folder in (cache / ".building").glob("*"):
         name, _, pid = folder.name.rpartition(".")
         if not (pid.isdecimal() and psutil.pid_exists(int(pid))) and not _is_locked(cache, name):
-            yield Leftover(folder, "torso", f"half-built {name}", folder_bytes(folder))
+            yield Leftover(folder, "partial", f"half-built {name}", folder_bytes(folder))
     for path in (cache / ".work").glob("*"):
         name = path.name.removesuffix(".progress.json")
         if not _is_locked(cache, name):
             size = folder_bytes(path) if path.is_dir() else path.stat().st_size
-            yield Leftover(path, "torso", f"scratch of {name}, from which a run would resume", size)
+            yield Leftover(path, "partial", f"unfinished work of {name}, from which a run would resume", size)
 
 
 def _is_locked(cache: Path, name: str) -> bool:

@@ -62,7 +62,9 @@ def find_origin(file: Path, out: Path) -> Origin:
             return _of_panel(path, folder)
     if path.is_file() and (found := _find_by_hash(_hash(path), out / CACHE)):
         return _of_artifact(found, next(f for f in found.parents if (f / RECORD).is_file()))
-    raise InputError(f"{file}: no {RECORD} above it, and no artifact below {out} has a file with its content.")
+    raise InputError(
+        f"{file}: not inside an artifact or result, and no artifact in {out} has a file with this content. Name another folder of results with --out."
+    )
 
 
 def _of_artifact(path: Path, folder: Path) -> Origin:
@@ -129,7 +131,7 @@ def _inputs_of(record: dict[str, Any], cache: Path, depth: int, seen: set[str]) 
     for name in record["inputs"]:
         folder = cache / name
         if not (folder / RECORD).is_file():
-            inputs.append((depth, "not here any more", name))
+            inputs.append((depth, "no longer in the cache", name))
             continue
         needed = _read_record(folder)
         inputs.append((depth, describe_record(needed, cache), name))

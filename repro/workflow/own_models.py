@@ -89,7 +89,9 @@ def calibrate_stage(teacher: str, options: StageOptions, *, target: str | None, 
     settings = _settings(teacher, options, "calibration")
     if target is None:
         if not is_toy_model(teacher):
-            raise InputError("--target: name the student, or a proxy for it, whose likelihood is the reward")
+            raise InputError(
+                "--target is missing: name the student, or a proxy for it, whose log-likelihood is rewarded"
+            )
         target = teacher.replace("teacher", "target")
     return Calibrate(
         teacher=model,
@@ -201,9 +203,11 @@ def scale_of(model: str) -> Scale:
 def _data(settings: Settings, options: StageOptions, split: Split) -> tuple[TaskData, ...]:
     """Return the task data, read once here so that mistakes are reported before any work."""
     if options.data is not None and len(settings.tasks) != 1:
-        raise InputError("--data: name the one task whose schema the file has (--task NAME)")
+        raise InputError(
+            f"--data {options.data}: also name the task that reads its rows, for example --task file-numeric"
+        )
     if options.fields and options.data is None:
-        raise InputError("--field: it names fields of the file: give one with --data FILE")
+        raise InputError("--field: only with --data FILE, whose columns it names")
     if options.items is not None and options.items < 1:
         raise InputError(f"--items {options.items}: request at least one")
     by_split = {"train": settings.train_items, "test": settings.test_items, "all": None}

@@ -33,7 +33,7 @@ def check_read(procedure: str, assignments: Iterable[str]) -> None:
     for text in assignments:
         key = text.partition("=")[0].strip()
         if procedure == "calibrate" and key in ("eta", "calibration.eta"):
-            raise InputError(f"--set {text}: a calibration's eta is given as --eta")
+            raise InputError(f"--set {text}: give the eta of a calibration with --eta")
         if key.partition(".")[0] not in (*parts, *READ_BY_ALL) and key not in short:
             known = ", ".join(f"{part}.*" if hasattr(_type_of(part), "model_fields") else part for part in parts)
             raise InputError(

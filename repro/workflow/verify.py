@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pydantic
 
@@ -45,15 +45,19 @@ def verify_result(result: Path, cache: Path | None, counts: Counts) -> Iterator[
         findings = list(verify_artifact(cache / name, lines[name].get("record_sha256"), counts))
         summary = _read_json(cache / name / "summary.json")
         if not is_close(redact(summary), lines[name]["summary"]):
-            findings.append(Finding("bad", name, "its summary is not the one in the result"))
+            findings.append(Finding("bad", name, "its summary differs from the one in the result"))
         yield from findings
         if not any(finding.status == "bad" for finding in findings):
             intact.add(name)
-    yield Finding("ok", "artifacts", f"{len(intact)} of {len(present)} agree with their records, byte for byte")
+    if present:
+        status: Literal["ok", "bad"] = "ok" if len(intact) == len(present) else "bad"
+        yield Finding(status, "artifacts", f"{len(intact)} of {len(present)} agree with their records, byte for byte")
     if missing := [name for name in lines if name not in present]:
         yield Finding("note", "artifacts", f"{len(missing)} of {len(lines)} are not in {cache}: not verified")
     if any("record_sha256" not in line for line in lines.values()):
-        yield Finding("note", "records", "the result is of older code, which stored no hash of them")
+        yield Finding(
+            "note", "records", "not compared: an older version of the code made the result and stored no hashes of them"
+        )
     yield from _verify_numbers(content, cache, intact)
     yield from _verify_verdicts(content)
 
@@ -72,10 +76,11 @@ def verify_chain(folder: Path, counts: Counts) -> Iterator[Finding]:
         findings = [*verify_artifact(artifact, None, counts), *_verify_models(artifact)]
         yield from findings
         n_intact += not any(finding.status == "bad" for finding in findings)
-    yield Finding("ok", "artifacts", f"{n_intact} of {len(present)} agree with their records, byte for byte")
+    status: Literal["ok", "bad"] = "ok" if n_intact == len(present) else "bad"
+    yield Finding(status, "artifacts", f"{n_intact} of {len(present)} agree with their records, byte for byte")
     if missing := [artifact for artifact in chain if artifact not in present]:
         names = ", ".join(map(str, missing))
-        yield Finding("note", "artifacts", f"{len(missing)} of {len(chain)} are not there ({names}): not verified")
+        yield Finding("note", "artifacts", f"{len(missing)} of {len(chain)} are missing ({names}): not verified")
 
 
 def _verify_models(artifact: Path) -> Iterator[Finding]:
@@ -91,14 +96,14 @@ def _verify_models(artifact: Path) -> Iterator[Finding]:
     for model in models_read(record):
         name, revision = str(model["name"]), str(model.get("revision"))
         if revision not in identity:
-            yield Finding("bad", artifact.name, f"its settings name another revision of {name} than its identity")
+            yield Finding("bad", artifact.name, f"its settings and its identity name different revisions of {name}")
             continue
         if is_toy_model(name) or not revision.startswith("sha256:"):
             continue
         places = [place / MODEL for place in artifact_places(name, artifact.parent)] or [Path(name)]
         folders = [place.resolve() for place in places if place.is_dir()]
         if not folders:
-            yield Finding("note", artifact.name, f"the model {name} is not there: not compared")
+            yield Finding("note", artifact.name, f"the model {name} is missing: not compared")
             continue
         try:
             is_same = any(revision_of(str(folder)) == revision for folder in folders)
@@ -106,7 +111,11 @@ def _verify_models(artifact: Path) -> Iterator[Finding]:
             yield Finding("note", artifact.name, f"the model in {folders[0]} could not be compared ({error})")
         else:
             if not is_same:
-                yield Finding("bad", artifact.name, f"the model in {folders[0]} is not the one that it was made from")
+                yield Finding(
+                    "bad",
+                    artifact.name,
+                    f"the model in {folders[0]} differs from the one that the artifact was made from",
+                )
 
 
 def hash_result(result: Path) -> str:
@@ -130,7 +139,7 @@ def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[
         return
     families = [[table["family"] for table in tables] for tables in (again, content["measured"])]
     if families[0] != families[1]:
-        text = f"measured are families {', '.join(families[1])}, its rows are of {', '.join(families[0])}"
+        text = f"its measured families are {', '.join(families[1])}, but its rows are of {', '.join(families[0])}"
         yield Finding("bad", "numbers", text)
         return
     cells, differing, unknown = 0, [], 0
@@ -152,12 +161,16 @@ def _verify_numbers(content: Result, cache: Path, intact: set[str]) -> Iterator[
         text = f"{len(lacking)} cells that the artifacts give are not in the result, for example {lacking[0]}"
         yield Finding("note", "numbers", text)
     if unknown:
-        yield Finding("note", "numbers", f"{unknown} cells of a result of older code could not be measured again")
+        yield Finding(
+            "note",
+            "numbers",
+            f"{unknown} cells could not be measured again: an older version of the code made the result",
+        )
     if differing:
-        text = f"{len(differing)} cells are not what their artifacts give, for example {differing[0]}"
+        text = f"{len(differing)} cells differ from what their artifacts give, for example {differing[0]}"
         yield Finding("bad", "numbers", text)
     else:
-        yield Finding("ok", "numbers", f"{cells} cells measured again, every value as stored")
+        yield Finding("ok", "numbers", f"{cells} cells measured again, all values as stored")
 
 
 def _rebuild(content: Result, cache: Path) -> Study:
@@ -207,9 +220,9 @@ def _verify_verdicts(content: Result) -> Iterator[Finding]:
         if not is_close(*({k: v.get((claim, family), {}).get(k) for k in keys} for v in (old, new)))
     ]
     if not differing:
-        yield Finding("ok", "verdicts", f"{len(old)} judged again, every one as stored")
+        yield Finding("ok", "verdicts", f"{len(old)} judged again, all as stored")
         return
-    text = f"{len(differing)} of {len(old)} are judged otherwise, for example {differing[0]}"
+    text = f"{len(differing)} of {len(old)} differ when judged again, for example {differing[0]}"
     if changed:
         yield Finding("note", "verdicts", f"{text}; {', '.join(changed)} changed since the result was made")
     else:

@@ -57,11 +57,11 @@ def verify_artifact(folder: Path, record_sha256: str | None, counts: Counts) -> 
         yield Finding("bad", name, f"{RECORD} cannot be read ({type(error).__name__})")
         return
     if record_sha256 is not None and hashlib.sha256(text).hexdigest() != record_sha256:
-        yield Finding("bad", name, f"{RECORD} is not the one that the result was made from")
+        yield Finding("bad", name, f"{RECORD} differs from the one that the result was made from")
     if hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest() != fingerprint:
-        yield Finding("bad", name, "its settings do not have its fingerprint")
+        yield Finding("bad", name, "its settings do not match its fingerprint")
     if name != f"{record['stage']}-{fingerprint[:16]}":
-        yield Finding("bad", name, f"the folder's name is not that of its fingerprint {fingerprint[:16]}")
+        yield Finding("bad", name, f"the folder's name does not match its fingerprint {fingerprint[:16]}")
     damage = list(_damaged_files(folder, facts, counts))
     yield from (Finding("bad", name, text) for text in damage)
     if record["stage"] in ("evaluate", "grade") and not any(ROLLOUTS in text for text in damage):
@@ -74,7 +74,7 @@ def _damaged_files(folder: Path, facts: dict[str, Any], counts: Counts) -> Itera
         if name not in present:
             yield f"{name} is missing"
         elif name not in facts:
-            yield f"{name} is not in its record"
+            yield f"{name} is not listed in {RECORD}"
         else:
             with (folder / name).open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -96,7 +96,7 @@ def _verify_grades(folder: Path, record: dict[str, Any], counts: Counts) -> Iter
         return
     if differing:
         rules = (record.get("grading") or {}).get("rules")
-        text = f"{len(differing)} completions have another grade than their text, for example {differing[0]}"
+        text = f"{len(differing)} completions have a stored grade that their text does not give, for example {differing[0]}"
         is_same = rules == RULES
         yield Finding("bad" if is_same else "note", folder.name, text if is_same else f"{text} (graded by other rules)")
     for task, values in summary.items():

@@ -173,10 +173,10 @@ def with_matrix(pair: Pair, **update) -> Pair:
     [
         ("matrix.guards=none,knbo", "guard 'knbo': no such guard. Did you mean knob?"),
         ("matrix.attacks=stf", "attack 'stf': no such attack. Did you mean sft?"),
-        ("matrix.guards=none,none", "matrix.guards: 'none' is there twice"),
-        ("matrix.attacks=no-teacher", "matrix.attacks: no-teacher alone is the zero line of a matrix"),
+        ("matrix.guards=none,none", "matrix.guards: 'none' is listed twice"),
+        ("matrix.attacks=no-teacher", "matrix.attacks=no-teacher: this is only the zero line of the matrix"),
         ("matrix.guards=knob(strength=1)", "guard 'knob': strength = '1': must be less than 0"),
-        ("matrix.interface=text", "attack 'gkd-fkl' needs logits, and the interface shows text at most"),
+        ("matrix.interface=text", "attack 'gkd-fkl' needs logits, but matrix.interface=text does not show it"),
         ("matrix.interface=nothing", "matrix.interface"),
     ],
 )

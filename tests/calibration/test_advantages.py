@@ -92,5 +92,5 @@ def test_flat_share() -> None:
 
 @pytest.mark.parametrize(("n", "group_size"), [(5, 2), (4, 1)])
 def test_incomplete_groups_are_refused(n: int, group_size: int) -> None:
-    with pytest.raises(ValueError, match="do not make groups"):
+    with pytest.raises(ValueError, match="cannot be split into groups"):
         group_z(np.zeros(n), group_size)

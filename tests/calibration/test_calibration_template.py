@@ -95,4 +95,4 @@ def test_prompts_of_a_student_with_other_tokens_are_refused(tmp_path):
     with pytest.raises(InputError, match="different tokenizers"):
         check_pairs([stage])
     answer = run_stage(stage, tmp_path / "cache", Resources())
-    assert "have different tokenizers, so the teacher cannot read its prompts" in answer["input_error"]
+    assert "have different tokenizers, so the teacher cannot read the student's prompts" in answer["input_error"]

@@ -58,12 +58,12 @@ MISTAKES = {
     ),
     "a setting of other studies": (
         ("run", "table2", "--scale", "toy", "--dry-run", "--set", "matrix.attacks=sft"),
-        "--set matrix.attacks=sft: table2 does not use this setting, it would only rename the result's folder; used by guards"
-        " and leak. Leave it out.",
+        "--set matrix.attacks=sft: table2 does not use this setting, so it would only rename the result's folder. Leave it out"
+        " (studies that use it: guards and leak).",
     ),
     "a setting of other studies for the doctor": (
         ("doctor", "table2", "--scale", "toy", "--set", "prefixes.min_tokens=3"),
-        "used by figure4",
+        "studies that use it: figure4",
     ),
     "a judge that is not a model": (("run", "table2", "--scale", "toy", "--set", "judge=_!"), "model '_!'"),
     "eta is no number": (("run", "table2", "--scale", "toy", "--set", "eta=abc"), "eta=abc"),
@@ -77,7 +77,7 @@ MISTAKES = {
     "no such model folder": (("calibrate", "./nowhere", "--eta", "1"), "./nowhere"),
     "unknown toy model": (("evaluate", "toy:nothing"), "toy:nothing"),
     "no target": (("calibrate", "a/b", "--eta", "1"), "--target"),
-    "report of nothing": (("report", "./nowhere"), "nowhere: no results.json there"),
+    "report of nothing": (("report", "./nowhere"), "nowhere: no such folder"),
     "first seed below zero": (("run", "table2", "--first-seed", "-1"), "--first-seed"),
     "unknown task": (("evaluate", "toy:qwen3-student", "--task", "nosuch"), "nosuch"),
     "unknown method": (
@@ -87,12 +87,12 @@ MISTAKES = {
     "unknown split": (("sample", "toy:qwen3-student", "--split", "dev"), "'dev' is not one of 'train', 'test', 'all'"),
     "unknown engine": (("evaluate", "toy:qwen3-student", "--engine", "x"), "engine"),
     "no result": (("show", "nowhere"), "nowhere: no such folder"),
-    "doctor of a model": (("doctor", str(Path(__file__).parent)), "doctor takes a study"),
+    "doctor of a model": (("doctor", str(Path(__file__).parent)), "not a study. Name one of `repro list`"),
     "comparison with itself": (("compare", "nowhere", "./nowhere"), "nowhere: named twice"),
     "comparison with nothing": (("compare", "nowhere", "elsewhere"), "nowhere: no such folder"),
     "page of results": (
         ("compare", str(Path(__file__).parent), str(Path(__file__).parents[1]), "--page", "x.html"),
-        "--page x.html: shows evaluations",
+        "--page x.html: only for evaluations",
     ),
     "unknown command": (("frobnicate",), "frobnicate"),
     "unknown option": (("list", "--frobnicate"), "frobnicate"),
@@ -148,11 +148,11 @@ MISTAKES = {
     ),
     "eta of a calibration as a setting": (
         ("calibrate", "toy:qwen3-teacher", "--eta", "1", "--set", "eta=0.5", "--dry-run"),
-        "a calibration's eta is given as --eta",
+        "give the eta of a calibration with --eta",
     ),
     "a task twice": (
         ("evaluate", "toy:qwen3-student", "--task", "toy-csqa", "--task", "toy-csqa", "--dry-run"),
-        "tasks toy-csqa, toy-csqa: name each once",
+        "tasks toy-csqa, toy-csqa: list each once",
     ),
     "an unknown divergence": (
         ("conform", "repro.conformance.reference:loss", "--divergence", "sideways"),
@@ -227,14 +227,14 @@ def test_a_plugin_without_a_plugin(repro, tmp_path):
     (tmp_path / "nothing_here.py").write_text("from repro.distillation.loss import Loss\nx = 1\n")
     code, _, err = repro("run", "table2", "--scale", "toy", "--plugin", "nothing_here.py", "--dry-run")
     assert code == 2
-    assert "nothing_here.py: no class in it extends one of the kit's" in err
+    assert "nothing_here.py: no class in it extends a class of this kit" in err
 
 
 def test_a_result_that_was_not_verified_does_not_agree_in_everything(repro, tmp_path):
     shutil.copytree(Path(__file__).parents[2] / "examples" / "table2-toy", tmp_path / "table2-toy")
     code, out, _ = repro("verify", "table2-toy")
     assert code == 0
-    assert "what could be verified agrees: the lines marked note say what could not" in out
+    assert "everything verified agrees; see the lines marked note for the rest" in out
     code, _, err = repro("verify", "table2-toy", "--cache", "nowhere")
     assert code == 2
     assert "--cache nowhere: no such folder" in err
@@ -286,12 +286,12 @@ def test_a_list_of_artifacts_keeps_names_whole_and_has_models_seeds_and_scores(r
     line = next(line for line in out.splitlines() if name in line)
     assert line.startswith(f"{name}  2026-01-01 00:00")
     assert "seed 7  evaluate acme-tiny: acc 0.250 on acme (used by nothing)" in line
-    assert "my: no results of studies; my has artifacts of single stages: repro ls my -a\n" in repro("ls", "my")[1]
+    assert "my: no results of a study; `repro ls my -a` lists its artifacts\n" in repro("ls", "my")[1]
     code, _, err = repro("report", folder)
     assert (code, "an artifact of one stage, not a study's result" in " ".join(err.split())) == (2, True)
     for command in ("ls", "clean"):
         code, _, err = repro(command, "my/cache")
-        assert (code, "my/cache: holds artifacts; name the folder above" in err) == (2, True)
+        assert (code, "my/cache: this is the cache of a results folder. Name that folder" in err) == (2, True)
     code, out, _ = repro("clean", "my")
     assert (code, f"my/cache/{name}" in out.replace("\n", "")) == (0, True)
     code, _, err = repro("ls", "nowhere")
@@ -302,7 +302,7 @@ def test_what_made_a_result_names_the_settings_that_were_set(repro, tmp_path):
     shutil.copytree(Path(__file__).parents[2] / "examples" / "table2-toy", tmp_path / "results" / "table2-toy")
     code, out, _ = repro("why", "results/table2-toy/results.json")
     assert code == 0
-    assert "settings those of the scale: none was set" in out
+    assert "settings the scale's defaults (no --set)" in out
 
 
 def test_checks_of_the_stored_tables_have_names(repro):
@@ -476,9 +476,9 @@ def test_one_stage_end_to_end(repro, tmp_path):
     code, out, _ = repro("verify", folder)
     assert (code, out.splitlines()[-1]) == (0, "everything agrees")
     code, _, err = repro("verify", folder, "--cache", "results/cache")
-    assert (code, "is an artifact; those behind it are found by its record" in err) == (2, True)
+    assert (code, "is an artifact, whose record names its inputs" in err) == (2, True)
     code, _, err = repro("compare", folder)
-    assert (code, "name what it is compared with" in err) == (2, True)
+    assert (code, "nothing to compare it with" in err) == (2, True)
     code, _, err = repro("compare", folder, Path(__file__).parents[2] / "examples" / "table2-toy")
     assert (code, "is an artifact and" in err, err.count("\n")) == (2, True, 1)
     code, out, _ = repro("show", folder)
@@ -514,7 +514,7 @@ def test_tables_are_shown_exported_and_checked(repro):
     assert "141.5" in json.dumps(json.loads(out))
     code, out, _ = repro("tables", "check")
     assert code == 0
-    assert "0 that the stored files do not account for" in out
+    assert "0 not accounted for in the stored files" in out
     assert repro("tables", "show", "table9")[0] == 2
     assert repro("tables", "export", "table1", "--format", "xml")[0] == 2
 

@@ -78,7 +78,7 @@ def test_the_largest_scale_is_not_chosen_by_the_machine(repro, eight_gpus):
     """`docker run --gpus all repro` on eight H100s: thousands of GPU-hours start only if they are asked for."""
     code, out, _ = repro("run", "table2")
     assert (code, eight_gpus) == (0, ["small"])
-    assert out.startswith("scale small: scale paper fits this machine, too")
+    assert out.startswith("scale small: scale paper fits this machine too")
 
 
 def test_without_a_terminal_paper_scale_wants_yes(repro, eight_gpus):

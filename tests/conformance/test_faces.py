@@ -66,8 +66,8 @@ def test_a_wrong_loss_exits_with_1_and_names_the_threads(repro: Run, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "name one loss"),
-        ((RIGHT, "--libraries"), "name one loss"),
+        ((), "name either one loss"),
+        ((RIGHT, "--libraries"), "name either one loss"),
         ((RIGHT, "--document", "page.md"), "--document"),
         ((RIGHT, "--case", "nosuch"), "--case nosuch: choose from forward-kl"),
         (("nosuch:loss",), "nosuch cannot be imported"),

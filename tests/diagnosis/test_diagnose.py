@@ -145,7 +145,7 @@ def test_the_page_json_and_figures_of_one_pair(artifact, tmp_path):
     html = (tmp_path / "page" / "panel.html").read_text()
     for text in (
         "pareto_k",
-        "never matched",
+        "never compared with",
         "K=V",
         "Noise of the gradients",
         "Tail noise: ",

@@ -260,7 +260,7 @@ def test_a_prompt_gets_several_rollouts_in_a_step(tmp_path: Path, run: Run, reco
 
 @pytest.mark.parametrize(
     ("method", "rollouts", "message"),
-    [("sft", 2, "off-policy"), ("gkd-fkl", 2, "off-policy"), ("gkd-rkl", 4, "does not divide")],
+    [("sft", 2, "for gkd-rkl only"), ("gkd-fkl", 2, "for gkd-rkl only"), ("gkd-rkl", 4, "does not divide")],
 )
 def test_rollouts_that_no_step_can_hold_are_refused(method: str, rollouts: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):

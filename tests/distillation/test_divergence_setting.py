@@ -200,11 +200,12 @@ def test_naming_the_methods_own_loss_changes_nothing() -> None:
         ("gkd_rkl.divergence=jsd(beta=2)", "loss 'jsd': beta = '2': must be less than 1. Its settings: beta"),
         (
             "sft.divergence=jsd",
-            "divergence 'jsd': sft learns from text alone: set it for gkd-fkl or gkd-rkl",
+            "divergence 'jsd': sft has no divergence. Use it with gkd-fkl or gkd-rkl",
         ),
         (
             "gkd_fkl.divergence=wrong-trace-gate",
-            "divergence 'wrong-trace-gate': it reads the rewards of the student's own completions: set it for gkd-rkl",
+            "divergence 'wrong-trace-gate': it needs rewards of the student's completions, which gkd-fkl does not have. Use it"
+            " with gkd-rkl",
         ),
     ],
 )

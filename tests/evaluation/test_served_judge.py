@@ -53,9 +53,9 @@ def test_addresses(name, expected):
     ("name", "message"),
     [
         ("http://127.0.0.1:8000/v1", "no model name"),
-        ("http:///v1#m", "without a host"),
+        ("http:///v1#m", "has no host"),
         ("http://host:port/v1#m", "is not an address"),
-        ("http://host/v1 #m", "with a space"),
+        ("http://host/v1 #m", "contains a space"),
         ("http://a..b/v1#m", "is not an address"),
         ("http://host/\u00fc/v1#m", "is not an address"),
         (f"http://me:{SECRET}/x@host/v1#m", API_KEY_VARIABLE),
@@ -133,7 +133,7 @@ def test_the_servers_retry_after_is_waited_for(serve, waits):
 def test_a_failing_server_is_a_one_line_error_after_half_a_minute(serve, waits):
     server = serve(lambda number, content: (503, b"overloaded"))
     with pytest.raises(
-        InputError, match=r"org/judge at http://127.*503 \(overloaded\), also after 7 retries\. Start the"
+        InputError, match=r"org/judge at http://127.*503 \(overloaded\), even after 7 retries\. Start the"
     ):
         chat(server).reply("q")
     assert len(server.requests) == RETRIES + 1 == 8
@@ -142,7 +142,7 @@ def test_a_failing_server_is_a_one_line_error_after_half_a_minute(serve, waits):
 
 def test_an_unreachable_server():
     with pytest.raises(
-        InputError, match=r"judge m at http://127\.0\.0\.1:9/v1: Connection refused, also after 7 retries"
+        InputError, match=r"judge m at http://127\.0\.0\.1:9/v1: Connection refused, even after 7 retries"
     ):
         ChatClient(Endpoint("http://127.0.0.1:9/v1", "m"), max_tokens=1, temperature=0, seed=0).reply("q")
 
@@ -150,9 +150,9 @@ def test_an_unreachable_server():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ((401, b"no key"), rf"401 \(no key\)\. Give its key in {API_KEY_VARIABLE}"),
-        ((400, b"prompt too long"), r"400 \(prompt too long\)\. Fix what it names"),
-        ((404, b"nothing"), r"404 \(nothing\)\. Give the address up to"),
+        ((401, b"no key"), rf"401 \(no key\)\. Set the server's key in {API_KEY_VARIABLE}"),
+        ((400, b"prompt too long"), r"400 \(prompt too long\)\. Fix what the server reports"),
+        ((404, b"nothing"), r"404 \(nothing\)\. Give the base address"),
         ((200, b"<html>hello"), r"not JSON \(it begins '<html>hello'\)"),
         ((200, b'{"object": "list"}'), "holds no choices"),
         ((200, b"[]"), "holds no choices"),
@@ -168,7 +168,7 @@ def test_errors_that_a_retry_cannot_fix_are_one_line_at_once(serve, answer, mess
 
 def test_an_unknown_model_is_answered_with_the_served_ones(serve):
     server = serve(lambda number, content: (404, b"The model does not exist"))
-    with pytest.raises(InputError, match=r"does not serve that model\. It serves: org/judge, other\."):
+    with pytest.raises(InputError, match=r"has no such model \(404\)\. It has: org/judge, other\."):
         chat(server, model="org/typo").reply("q")
 
 
@@ -179,7 +179,7 @@ def test_a_truncated_reply_is_retried(serve):
     handler = server.http.RequestHandlerClass
     send = handler._send
     handler._send = lambda self, status, body: send(self, status, body, cut=500)
-    with pytest.raises(InputError, match=r"its reply was cut, also after 7 retries"):
+    with pytest.raises(InputError, match=r"its reply was cut, even after 7 retries"):
         chat(server).reply("q")
     assert len(server.requests) == RETRIES + 1
 
@@ -206,7 +206,7 @@ def test_the_key_is_sent_to_the_server_only(serve, monkeypatch):
     monkeypatch.setenv(API_KEY_VARIABLE, SECRET)
     server = serve(lambda number, content: (401, f"bad key {SECRET}".encode()))
     with pytest.raises(
-        InputError, match=rf"401 \(bad key \*\*\*\)\. It refuses the key in {API_KEY_VARIABLE}"
+        InputError, match=rf"401 \(bad key \*\*\*\)\. The server refuses the key in {API_KEY_VARIABLE}"
     ) as error:
         chat(server).reply("q")
     assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"

@@ -62,7 +62,7 @@ def test_the_model_replies(url):
 
 
 def test_a_refusal_of_vllm_is_one_line(url):
-    with pytest.raises(InputError, match=r"does not serve that model\. It serves: org/toy\."):
+    with pytest.raises(InputError, match=r"has no such model \(404\)\. It has: org/toy\."):
         chat(url, "org/typo").reply("start 3")
-    with pytest.raises(InputError, match=r"400 .*Fix what it names"):
+    with pytest.raises(InputError, match=r"400 .*Fix what the server reports"):
         chat(url).reply("start 3 " * 5000)

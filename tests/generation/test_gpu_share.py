@@ -37,7 +37,7 @@ def test_the_fullest_card_decides_now(machine, monkeypatch, tmp_path):
     machine(23.5, 21.5, 1.5)
     assert own_share_now(["GPU-0"]) == round((23.5 - MARGIN_GIB) / 24, 3)
     assert own_share_now(["GPU-0", "GPU-1"]) == round((21.5 - MARGIN_GIB) / 24, 3)
-    with pytest.raises(InputError, match=r"vLLM on GPU 2: of its 24\.0 GiB 1\.5 are free\. End what else uses it"):
+    with pytest.raises(InputError, match=r"vLLM on GPU 2: only 1\.5 of 24\.0 GiB are free\. Stop the other programs"):
         own_share_now(["GPU-1", "GPU-2"])
     machine(10)
     assert own_share_now(["GPU-0"]) == round((10 - MARGIN_GIB) / 24, 3)
@@ -78,5 +78,5 @@ def test_a_slice_that_vllm_does_not_find_is_refused(monkeypatch, tmp_path):
         lambda: vllm_engine._gpu_options(1),
         lambda: server._serve_arguments("model", "name", 64, ServerPlacement(1, ("MIG-1",)), 1234),
     ):
-        with pytest.raises(InputError, match="does not find the MIG slice MIG-1, since it is not the first"):
+        with pytest.raises(InputError, match="cannot use the MIG slice MIG-1, because it is not the first"):
             start()

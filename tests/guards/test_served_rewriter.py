@@ -217,7 +217,7 @@ def test_the_doctor_asks_the_server_and_names_the_rewriters_key(serve):
     assert (typo.status, "It serves: org/judge, other" in typo.message) == ("fail", True)
     (unreachable,) = check_servers(study_of("http://127.0.0.1:9/v1#m").stages())
     assert "rewriter m at http://127.0.0.1:9/v1: Connection refused" in unreachable.message
-    with pytest.raises(InputError, match=r"401 \(no key\)\. Give its key in REPRO_REWRITER_API_KEY\.$"):
+    with pytest.raises(InputError, match=r"401 \(no key\)\. Set the server's key in REPRO_REWRITER_API_KEY\.$"):
         guard_at(server.url).rewrite(r"a \boxed{2}", Item("a", "gsm8k", "p", None))
 
 
@@ -270,15 +270,15 @@ def test_its_speed_is_not_that_of_this_machine(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("", "guard 'rewrite': names no model to rewrite by. Example: rewrite(model=http://"),
-        ("(style=summarise)", "guard 'rewrite': names no model to rewrite by"),
-        ("(model=org/writer)", "guard 'rewrite': org/writer is not the address of a server"),
-        ("(model=ftp://host/v1#m)", "guard 'rewrite': ftp://host/v1#m is not the address of a server"),
+        ("", "guard 'rewrite': no rewriter model is set. Example: rewrite(model=http://"),
+        ("(style=summarise)", "guard 'rewrite': no rewriter model is set"),
+        ("(model=org/writer)", "guard 'rewrite': org/writer is not a server address"),
+        ("(model=ftp://host/v1#m)", "guard 'rewrite': ftp://host/v1#m is not a server address"),
         ("(model=http://host/v1)", "rewriter http://host/v1: no model name"),
-        ("(model=http:///v1#m)", "an address without a host"),
+        ("(model=http:///v1#m)", "the address has no host"),
         (f"(model=http://me:{SECRET}@host/v1#m)", "variable REPRO_REWRITER_API_KEY"),
         (f"(model=http://host/v1?key={SECRET}#m)", "variable REPRO_REWRITER_API_KEY"),
-        (f"(model=host/v1?key={SECRET}#m)", "is not the address of a server"),
+        (f"(model=host/v1?key={SECRET}#m)", "is not a server address"),
         (f"(model={LOCAL},style=shout)", "guard 'rewrite': style = 'shout'"),
         (f"(model={LOCAL},reply_tokens=0)", "guard 'rewrite': reply_tokens = '0'"),
     ],

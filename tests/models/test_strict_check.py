@@ -92,11 +92,14 @@ def change_tokenizer(part, value):
 REPLACE_DIGITS = {"type": "Replace", "pattern": {"Regex": "[0-9]"}, "content": "0"}
 
 FAULTS = {
-    "two sets of weights": (second_weights, "model.safetensors is not of the model that the index holds"),
+    "two sets of weights": (
+        second_weights,
+        "model.safetensors is not part of the model in model.safetensors.index.json",
+    ),
     "missing shard": (missing_shard, "lists model-1.safetensors, which is missing"),
     "stray weights": (
         lambda f: save_file({"x": torch.zeros(2)}, f / "adapter_model.safetensors"),
-        "adapter_model.safetensors is not of the model",
+        "adapter_model.safetensors is not part of the model",
     ),
     "integer weights": (integer_weights, "holds integers .I8."),
     "lower-case tokenizer": (change_tokenizer("normalizer", {"type": "Lowercase"}), "'Add' comes back as 'add'"),
@@ -145,7 +148,7 @@ FAULTS = {
         template("m['content']", "{% if messages | length > 1 %}{{ raise_exception('one turn') }}{% endif %}"),
         "refuses a user message with an answer: one turn",
     ),
-    "random": (template("m['content']", "{{ range(100000) | random }}"), "writes another prompt each time"),
+    "random": (template("m['content']", "{{ range(100000) | random }}"), "gives a different prompt each time"),
 }
 
 

@@ -194,7 +194,7 @@ def test_a_failure_is_a_line_at_once_unless_the_command_ends_with_it(stages, tmp
         display([], [running(stages[2], clock)], [], [first])
         display([], [], [], [first, second])
     (line,) = [line for line in text.getvalue().splitlines() if line.startswith("failed")]
-    assert line == f"failed: {stages[0].label} (seed 0): a defect. Log: x. Not run, since they need it: 1 more."
+    assert line == f"failed: {stages[0].label} (seed 0): a defect. Log: x. Not run because they depend on it: 1 more."
 
 
 def test_the_time_that_is_left_is_without_what_failed_and_needs_it(stages, tmp_path, clock):

@@ -140,4 +140,4 @@ def test_the_errors_of_several_stages_are_one_line(stages):
     assert str(engine.join_errors([first])) == f"{stages[0].label}: wrong."
     error = engine.join_errors([first, second])
     assert isinstance(error, InputError)
-    assert str(error) == f"{stages[0].label}: wrong. Failed, too: {stages[1].label} (seed 0)."
+    assert str(error) == f"{stages[0].label}: wrong. Also failed: {stages[1].label} (seed 0)."

@@ -176,7 +176,7 @@ def test_a_disk_without_file_locks_is_refused(monkeypatch, tmp_path):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(InputError, match=r"no file locks \(Function not implemented\)"):
+    with pytest.raises(InputError, match=r"does not support file locks \(Function not implemented\)"):
         check_locks(tmp_path)
 
 

@@ -169,7 +169,7 @@ def test_a_server_that_cannot_start_is_reported_and_stages_start_without_it(
         jobs.start(stage, {})
     assert len(fresh) == 2
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "fresh processes" in caplog.text
+    assert "starts a new Python process" in caplog.text
     assert "a_thread" in caplog.text
 
 
@@ -220,7 +220,9 @@ def test_a_killed_server_ends_the_run_with_one_line_and_the_next_resumes(stage, 
     # The stage waits for its lock: else it could end before a busy driver kills it.
     with (
         artifact_lock(cache, stage),
-        pytest.raises(StageError, match=r"has ended \(signal 9\), and its stages with it\. The same command resumes\."),
+        pytest.raises(
+            StageError, match=r"has ended \(signal 9\); the running stages ended with it\. The same command resumes\."
+        ),
     ):
         run_stages([stage], cache, execution=Execution(Resources()), on_tick=kill_the_server)
     assert len(killed) == 2

@@ -213,7 +213,7 @@ def test_advice_for_stages_that_one_card_does_not_hold(monkeypatch):
         "distill gkd-rkl of Qwen/Qwen3-4B",
     ):
         (line,) = [line for line in lines if line.startswith(start)]
-        assert "2 such GPUs in one machine hold it, with the models sharded" in line
+        assert "use 2 such GPUs in one machine: the models are then sharded over them" in line
     small = plan("table2", scale="small", seeds=1)
     monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": 22.0}]})
     assert unplaceable(small, small.stages(), resources_for("paper")) == []

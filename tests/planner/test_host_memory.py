@@ -65,7 +65,7 @@ def test_advice_for_a_machine_with_too_little_memory(study, monkeypatch):
 
     assert advise(2000.0) == []
     (line,) = advise(150.0)
-    assert "side by side" in line
+    assert "in parallel" in line
     assert "--workers 1" in line
     assert advise(150.0, workers=1) == []
     small = advise(64.0)

@@ -97,7 +97,7 @@ def test_kl_margin_under_15_percent_is_refused(folder: Path) -> None:
 
 def test_repeated_row_is_refused(folder: Path) -> None:
     spoil(folder / "table3.toml", '"Misled (CD)"', '"Misled (OOD)"')
-    with pytest.raises(InputError, match=r"Misled \(OOD\), CSQA, acc is there twice"):
+    with pytest.raises(InputError, match=r"Misled \(OOD\), CSQA, acc is listed twice"):
         load("table3", folder)
 
 
@@ -107,7 +107,7 @@ def test_repeated_row_is_refused(folder: Path) -> None:
         ('kind = "ordering"', 'kind = "order"', r"key claims\[0\].kind: must be 'ordering'"),
         ("training = false", "training = 0.5", r"key claims\[0\].training"),
         ('bears_out = "partly", held = 13', 'bears_out = "true", held = 13', "bears_out must be 'partly'"),
-        ('id = "sft-helps"', 'id = "student-under-teacher"', r"key claims\[1\].id: .* is there twice"),
+        ('id = "sft-helps"', 'id = "student-under-teacher"', r"key claims\[1\].id: .* is used twice"),
         ("margin = 0.02\n", "", "margin above 0 is required"),
         ('role = "control"', 'role = "claim"', "controls are ours"),
     ],

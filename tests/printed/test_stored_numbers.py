@@ -103,7 +103,7 @@ def test_other_text_is_no_number(text: str) -> None:
 
 
 def test_a_cell_needs_exactly_one_match() -> None:
-    with pytest.raises(InputError, match=r"table2.toml: 2 cells match .*'SFT'.*one is needed"):
+    with pytest.raises(InputError, match=r"table2.toml: 2 cells match .*'SFT'.*exactly one must"):
         load("table2").cell("BM4", "acc", method="SFT")
     with pytest.raises(InputError, match="0 cells match"):
         load("table2").cell("BM6", "acc", family="qwen3", method="SFT")

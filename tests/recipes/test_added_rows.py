@@ -102,14 +102,14 @@ ROW = 'yield pair.row("Undistillable, half way", pair.evaluate(teacher))'
         ('"Misled, half way"', '"Misled"', "table2", "row 'Misled': table2 has a row of this name"),
         ('"Misled, half way"', '"SFT (Distillable)"', "table2", "has a row of this name"),
         ('"Misled, half way"', '"Undistillable, half way"', "table2", "yielded twice for the same task"),
-        ('"Misled, half way"', '""', "table2", "a label is a line of text"),
+        ('"Misled, half way"', '""', "table2", "the label must be one line"),
         ('study = "table2"', 'study = "tabel2"', "table2", "study 'tabel2': no such study"),
-        ('study = "table2"', 'study = "guards"', "guards", "guards takes no further rows. Those that do: table2,"),
+        ('study = "table2"', 'study = "guards"', "guards", "guards takes no added rows. Studies that do: table2,"),
         ('study = "table2"', 'study = "table3"', "table2", "they are for table3, not table2"),
         (ROW, "raise KeyError(pair.seed)", "table2", r"rows\(\) failed for qwen3, seed 0: KeyError: 0"),
         (ROW, "pair.calibrate(eta=-1, steps=3)", "table2", r"rows\(\) failed for qwen3, seed 0: TypeError: .*steps"),
         (ROW, "teacher = pair.calibrate(eta='x')", "table2", "its stage: .*eta: not a number"),
-        (ROW, 'yield pair.row("A", None)', "table2", "row 'A': NoneType is no stage"),
+        (ROW, 'yield pair.row("A", None)', "table2", "row 'A': NoneType is not a stage"),
         (ROW, "return 3", "table2", r"rows\(\) yields none"),
         (ROW, "yield teacher", "table2", r"yield pair.row\(label, stage\)"),
         (
@@ -118,7 +118,12 @@ ROW = 'yield pair.row("Undistillable, half way", pair.evaluate(teacher))'
             "table2",
             "of kind diagnose; table2 mea",
         ),
-        (ROW, 'yield pair.row("A", pair.evaluate(teacher, ("toy-bm5",)))', "table2", "on toy-bm5 it has other items"),
+        (
+            ROW,
+            'yield pair.row("A", pair.evaluate(teacher, ("toy-bm5",)))',
+            "table2",
+            "its items of toy-bm5 are not those of table2",
+        ),
         (ROW, 'yield pair.row("A", pair.evaluate(teacher, ("toy-bm4",)))', "table2", "not measured on toy-csqa"),
         (ROW, 'yield pair.row("A", pair.evaluate(teacher), eta=1.0)', "table2", "without eta, of or guard"),
     ],
@@ -153,7 +158,7 @@ def test_a_row_of_some_seeds_alone_would_stand_for_all_and_is_refused(use_file, 
     [
         ("half-wey", "rows 'half-wey': no such rows. Did you mean half-way"),
         ("half-way(share=x)", "rows 'half-way': share = 'x'"),
-        ("half-way,half-way", "'half-way' is there twice"),
+        ("half-way,half-way", "'half-way' is listed twice"),
     ],
 )
 def test_a_name_that_cannot_be_read_is_refused(use_file, text, message):
@@ -165,7 +170,8 @@ def test_a_name_that_cannot_be_read_is_refused(use_file, text, message):
 def test_without_any_plug_in_the_way_to_them_is_named(monkeypatch):
     monkeypatch.setenv(plugin_files.VARIABLE, "")
     with pytest.raises(
-        InputError, match=r"rows 'half-way': no package offers any\. Name the file that has them: --plugin"
+        InputError,
+        match=r"rows 'half-way': not found, and no installed package provides rows\. Name the file that defines them: --plugin",
     ):
         plan("table2", scale="toy", assignments=CHOSEN)
     with pytest.raises(InputError, match="rows 7: write its name"):
@@ -221,7 +227,7 @@ def test_they_are_run_judged_shown_and_exported(use_file, tmp_path):
     (judged,) = [v for v in content["verdicts"]["claims"] if v["claim"] == "my-misled-not-far-below-no-reasoning"]
     assert judged["estimate"] is not None, judged["text"]
     assert "add --plugin with its file" in (outcome.folder / "report.md").read_text()
-    added = f"Rows that the plug-in half-way added (sha256 {content['settings']['rows'][0]['content'][:12]})"
+    added = f"Rows added by the plug-in half-way (sha256 {content['settings']['rows'][0]['content'][:12]})"
     for name in ("report.html", "report.md"):
         page = (outcome.folder / name).read_text()
         assert STUDENT in page

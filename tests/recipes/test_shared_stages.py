@@ -85,8 +85,8 @@ def test_without_controls_only_the_papers_rows_are_run():
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("tasks=toy-bm4,toy-bm5", "none with a key is unseen"),
-        ("tasks=toy-bm4,toy-bm5,toy-dolly", "none with a key is unseen"),
+        ("tasks=toy-bm4,toy-bm5", "so none is unseen"),
+        ("tasks=toy-bm4,toy-bm5,toy-dolly", "so none is unseen"),
         ("source_tasks=toy-csqa,toy-vicuna", "toy-vicuna is not among the tasks"),
     ],
 )

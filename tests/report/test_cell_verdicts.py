@@ -98,13 +98,13 @@ def test_the_page_says_in_words_what_a_cell_could_detect(part, sections):
         assert line in _outside_folds(page).replace("&#39;", "'")
         assert f"- {line}" in brief
     (first,) = [line for line in lines if line.startswith("acc")]
-    assert "2 cells: 1 could be confirmed at all" in first  # the teacher's: seeds of a trained cell differ
+    assert "2 cells: 1 can be confirmed" in first  # the teacher's: seeds of a trained cell differ
 
 
 def test_nothing_of_it_is_shown_where_no_cell_is_judged():
     (toy,) = merge_sources([Source("toy", make_result(table_of("toy"), curves=[]))])
     brief = markdown([(toy, "k", build_sections(toy, "k"))])
-    assert "What these cells could tell" not in brief
+    assert "Which differences these cells can detect" not in brief
     assert ": reproduced [" not in brief
 
 

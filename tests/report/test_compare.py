@@ -71,8 +71,8 @@ def test_rows_with_the_same_artifacts_are_named_once(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"family": "gemma3"}, "none is in both"),
-        ({"study": "table6"}, "two results of one study"),
+        ({"family": "gemma3"}, "they share none"),
+        ({"study": "table6"}, "two results of the same study"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(first, tmp_path, table, message):

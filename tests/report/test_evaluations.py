@@ -146,7 +146,9 @@ def test_trainings_that_differ_in_their_seed_alone_are_pooled(tmp_path):
     # three seeds that differ by a quarter: half the interval is t(2) x the standard error of their mean, at least
     assert difference.interval[1] - difference.difference > 4.3 * (0.25 / 3)
     text = text_of(comparison)
-    assert "over the items and the training seeds. Those of C alone say nothing" in " ".join(text.split())
+    assert "over the items and the training seeds. Those of C rest on one training and say nothing" in " ".join(
+        text.split()
+    )
     content = json.loads(json.dumps(comparison.to_dict()))
     assert content["evaluations"][1]["training_seeds"] == [[0], [1], [2]]
     assert len(content["evaluations"][1]["artifacts"]) == 3
@@ -247,7 +249,7 @@ def test_what_is_no_evaluation_is_refused(tmp_path):
         are_evaluations([tmp_path / "table2-toy", first])
     assert not are_evaluations([tmp_path / "table2-toy"])
     single = evaluation(tmp_path / "cache" / "single", lambda item: 1, keys=["7"])
-    with pytest.raises(InputError, match="has one item"):
+    with pytest.raises(InputError, match="evaluated on one item"):
         compare_evaluations([single, single])
     (first / "summary.json").unlink()
     with pytest.raises(InputError, match="not readable as an evaluation"):

@@ -106,7 +106,7 @@ def test_what_was_set_differently_stands_before_the_differences(tmp_path):
     _, brief = write_comparison_page(compare_evaluations([short, long]), tmp_path / "page.html")
     text = brief.read_text()
     assert "| max_completion_tokens | 8 | 64 |" in text
-    assert text.index("were not made alike") < text.index("B - A")
+    assert text.index("made with different settings") < text.index("B - A")
 
 
 def test_two_samplings_of_one_model_are_told_apart(tmp_path):
@@ -145,7 +145,7 @@ def test_its_own_page_is_replaced_and_no_other_file(folders, tmp_path):
     write_comparison_page(comparison, page)
     write_comparison_page(comparison, page)
     page.write_text("notes of mine")
-    with pytest.raises(InputError, match=r"not known to be of `repro compare`\. Choose another with --page FILE"):
+    with pytest.raises(InputError, match=r"was not written by `repro compare`\. Choose another with --page FILE"):
         write_comparison_page(comparison, page)
     assert page.read_text() == "notes of mine"
     with pytest.raises(InputError, match=r"--page .*picture.svg: name the HTML page"):
@@ -154,5 +154,5 @@ def test_its_own_page_is_replaced_and_no_other_file(folders, tmp_path):
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(InputError, match=r"report\.html: exists"):
         write_comparison_page(comparison, tmp_path / "report.html")
-    with pytest.raises(InputError, match="within an artifact, which holds its own files alone"):
+    with pytest.raises(InputError, match="this is inside an artifact, which must not get other files"):
         write_comparison_page(comparison, folders[0])

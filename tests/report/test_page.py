@@ -337,7 +337,7 @@ def test_a_page_replaces_its_own_kind_only(tmp_path, part, name):
     page = tmp_path / "page.html"
     (tmp_path / name).write_text("notes")
     with pytest.raises(
-        InputError, match=rf"{re.escape(name)}: exists, and is not known to be of `repro report`.*--out FILE"
+        InputError, match=rf"{re.escape(name)}: exists, and was not written by `repro report`.*--out FILE"
     ):
         write_report([part], page)
     assert (tmp_path / name).read_text() == "notes"
@@ -349,7 +349,7 @@ def test_beside_results_their_page_alone_is_replaced(tmp_path, part):
     for name in ("results.json", "report.html", "report.md", "notes.html"):
         (tmp_path / name).write_text("{}")
     assert write_report([part], tmp_path)[0].read_text() != "{}"  # a page of a version without the mark
-    for name, message in (("notes.html", "is not known to be"), ("results.json", "name the HTML page")):
+    for name, message in (("notes.html", "was not written by"), ("results.json", "name the HTML page")):
         with pytest.raises(InputError, match=message):
             write_report([part], tmp_path / name)
         assert (tmp_path / name).read_text() == "{}"

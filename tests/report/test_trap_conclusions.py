@@ -119,7 +119,7 @@ def test_numbers_and_advice_are_in_the_text():
     )
     for text, phrases in (
         (tail, ("70% [60%, 80%]", "Top-10", "top-k-tail(k=10)")),
-        (weights, ("pareto-k 1.2 [0.8, 1.6]", "80 [60, 100] of 320", "Do not believe", "GKD-RKL")),
+        (weights, ("pareto-k 1.2 [0.8, 1.6]", "80 [60, 100] of 320", "are unreliable", "GKD-RKL")),
         (gap, ("65% [55%, 75%]", "--eta 1", f"{min(printed):g} to {max(printed):g} (Table 1)")),
     ):
         for phrase in phrases:
@@ -178,7 +178,7 @@ def test_weights_that_rest_on_few_completions_are_not_believed_whatever_their_ta
 
 def test_too_few_completions_are_said_to_be_what_is_lacking():
     (line,) = [c for c in conclude_traps(content(k=("inf",) * 3, rollouts=20)) if c.trap == "Off-policy instability"]
-    assert line.text.endswith(f"Pareto-k takes {SMALLEST_SAMPLE} completions: more prompts (--items) would decide.")
+    assert line.text.endswith(f"Pareto-k needs {SMALLEST_SAMPLE} completions: more prompts (--items) would decide.")
 
 
 def test_an_undefined_mean_weight_or_share_decides_nothing():

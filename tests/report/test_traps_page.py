@@ -97,7 +97,7 @@ def test_the_panel_is_on_the_page_and_in_its_brief():
     for text in (page, brief):
         for phrase in (
             "pareto_k",
-            "never matched",
+            "never compared with",
             "toy:qwen3-teacher",
             "is 4 times as noisy as",
             "Tail noise, toy:qwen3-teacher: not seen on toy-bm4.",

@@ -167,7 +167,7 @@ def test_vllm_gets_no_slice_whose_number_is_no_gpus(machine, monkeypatch, small_
     assert pool.acquire([sampled, sampled], limit=2) == [(sampled, ("MIG-1111",))]
     assert pool.acquire([trained], limit=1) == [(trained, ("MIG-2222",))]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2222")
-    with pytest.raises(InputError, match=r"does not find the MIG slice MIG-2222.*Name a first slice") as error:
+    with pytest.raises(InputError, match=r"cannot use the MIG slice MIG-2222.*Name a GPU's first slice") as error:
         GpuPool(resources_for("small")).acquire([sampled], limit=1)
     assert "\n" not in str(error.value)
     assert GpuPool(resources_for("small")).acquire([trained], limit=1) == [(trained, ("MIG-2222",))]
@@ -224,7 +224,7 @@ def test_a_process_does_not_compute_on_both_devices(machine, student, tmp_path):
     machine(LARGE, files=1)
     stages = [evaluate_stage(name, TINY) for name in ("toy:qwen3-student", str(student))]
     execution = Execution(Resources(), backend="none")
-    with pytest.raises(InputError, match="computes on the CPU"):
+    with pytest.raises(InputError, match="runs on the CPU"):
         run(stages, tmp_path, execution, console=Console(quiet=True), quiet=True)
 
 

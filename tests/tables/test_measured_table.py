@@ -45,7 +45,7 @@ def test_rows_need_the_same_items_in_the_same_order() -> None:
         table.add("SFT", "quiz", "acc", ["a", "c", "b"], [[0, 0, 1]])
     with pytest.raises(InputError, match="2 items, other rows have 3"):
         table.add("SFT", "quiz", "acc", ["a", "b"], [[0, 0]])
-    with pytest.raises(InputError, match="is there twice"):
+    with pytest.raises(InputError, match="added twice"):
         table.add("Student", "quiz", "acc", IDS, [[0, 0, 1]])
     with pytest.raises(InputError, match="distinct"):
         table.add("SFT", "other", "acc", ["a", "a"], [[0, 0]])

@@ -53,8 +53,8 @@ def test_a_stored_result_is_judged_by_them_too(file, tmp_path):
     ("old", "new", "message"),
     [
         ('role = "control"', 'role = "claim"', "controls are ours"),
-        ('study = "table2"', 'study = "table1"', "this is a result of table2"),
-        ("my-misled-not-far-below-no-reasoning", "sft-helps", "is taken"),
+        ('study = "table2"', 'study = "table1"', "these claims are judged on a result of 'table2'"),
+        ("my-misled-not-far-below-no-reasoning", "sft-helps", "is used by another claim"),
         ("margin = 0.05\n", "", "margin above 0"),
         ('kind = "noninferiority"', 'kind = "better"', "kind"),
         ('metrics = ["acc"]', 'metrics = ["accc"]', r"claims\[0\].metrics: 'accc': no such metric. Did you mean acc"),

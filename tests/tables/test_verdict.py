@@ -178,11 +178,11 @@ def test_a_task_counts_only_where_both_rows_have_it(make: Make) -> None:
 def test_results_of_another_study_or_of_mixed_runs_are_refused(make: Make) -> None:
     with pytest.raises(InputError, match=r"result of table2, qwen3: cannot be judged against table4.toml"):
         verdict(make(items=10), load("table4"))
-    with pytest.raises(InputError, match="family is there twice"):
+    with pytest.raises(InputError, match="two tables of one family"):
         judge([make(items=10), make(items=10)])
     with pytest.raises(InputError, match="scale or seeds differ"):
         judge([make(items=10), make(items=10, family="gemma3", seeds=(0, 1))])
-    with pytest.raises(InputError, match="holds no cell"):
+    with pytest.raises(InputError, match="has no cells"):
         judge(MeasuredTable("table2", "toy", "qwen3", (0,)))
     with pytest.raises(InputError, match="no measured table"):
         judge([])

@@ -70,7 +70,7 @@ def test_a_pinned_commit_is_never_read_as_another(answers):
     """`datasets` takes what it has of any commit if the hub does not answer."""
     rows(revision=OLD)
     answers.is_up = False
-    with pytest.raises(InputError, match="neither reachable nor in the local cache"):
+    with pytest.raises(InputError, match="not reachable, and not in the local cache"):
         rows(revision=NEW)
 
 
@@ -102,7 +102,7 @@ def test_without_a_network_the_rows_fetched_last_are_used_with_a_warning(answers
     assert rows(source) == ROWS[NEW]
     answers.is_up = False
     assert rows(source) == ROWS[NEW]
-    assert "cannot be reached, so the rows fetched before are used" in caplog.text
+    assert "not reachable, so the cached rows are used" in caplog.text
     monkeypatch.setattr(hub, "is_offline", lambda: True)
     answers.asked.clear()
     assert rows(source) == ROWS[NEW]

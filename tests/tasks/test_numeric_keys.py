@@ -63,7 +63,7 @@ def test_a_computed_key_equals_the_fraction_that_it_rounds() -> None:
 
 @pytest.mark.parametrize("answer", [math.nan, math.inf, -math.inf, "NaN", "-inf", "Infinity", Decimal("NaN")])
 def test_what_no_answer_equals_is_refused(answer: object) -> None:
-    with pytest.raises(InputError, match=r"rows.jsonl, row 1: field 'answer' is .*, which no answer equals"):
+    with pytest.raises(InputError, match=r"rows.jsonl, row 1: field 'answer' is .*, which no answer can match"):
         key(answer)
 
 
@@ -96,5 +96,5 @@ def test_separators_in_keys(written: str, write: Write) -> None:
 def test_keys_that_no_boxed_answer_equals_are_refused(answer: str, write: Write) -> None:
     """A solution in the place of the final answer: every completion would be wrong without a word."""
     data = write([{"prompt": f"Question {n}?", "answer": answer if n else "1"} for n in range(2)])
-    with pytest.raises(InputError, match="row 2: field 'answer' is"):
+    with pytest.raises(InputError, match=r"row 2: field 'answer' (is|has)"):
         registry.get("file-numeric", data=data).items("test", None, 0)

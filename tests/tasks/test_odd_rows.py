@@ -45,7 +45,7 @@ def all_items(name, file):
     ],
 )
 def test_half_a_character_is_refused_with_row_and_field(tmp_path, name, row, field):
-    with pytest.raises(InputError, match=rf"row 1: field '{field}' holds half a character \(\\u") as error:
+    with pytest.raises(InputError, match=rf"row 1: field '{field}' contains half a character \(\\u") as error:
         all_items(name, write(tmp_path, [row]))
     str(error.value).encode()
 
@@ -61,7 +61,7 @@ def test_characters_outside_the_basic_plane_are_whole(tmp_path):
 )
 def test_one_question_with_two_keys_is_refused(tmp_path, name, first, second):
     rows = [{"prompt": f"Q{n}", "answer": first} for n in range(30)] + [{"prompt": " q7", "answer": second}]
-    with pytest.raises(InputError, match=rf"row 31: asks the same question .*'{second}', earlier '{first}'"):
+    with pytest.raises(InputError, match=rf"row 31: repeats the question .*'{second}' instead of '{first}'"):
         all_items(name, write(tmp_path, rows))
 
 

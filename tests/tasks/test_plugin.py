@@ -104,10 +104,10 @@ def test_a_package_offers_one_by_its_entry_point(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("bad-name.py", "", "no Python file"),
+        ("bad-name.py", "", "not a Python file"),
         ("json.py", "", "installed already"),
         ("broken_plugin_file.py", "1 / 0", "ZeroDivisionError"),
-        ("missing.txt", None, "no Python file"),
+        ("missing.txt", None, "not a Python file"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path, monkeypatch, name, content, message):
@@ -137,5 +137,5 @@ def test_a_grader_that_fails_names_the_task(plugin, monkeypatch):
 
 def test_a_mapped_field_that_is_missing_is_named(plugin, rows):
     task = registry.get("palindromes", data=rows, fields=[("letter", "second")])
-    with pytest.raises(InputError, match=r"row 1: field 'second' is missing \(--field names it\). The row has first"):
+    with pytest.raises(InputError, match=r"row 1: field 'second' is missing, but --field names it. The row has first"):
         task.items("all", n=None, seed=0)

@@ -37,8 +37,13 @@ def without(field: str) -> Damage:
 
 
 DAMAGES: list[tuple[str, Damage, str, str]] = [
-    ("gsm8k", without("question"), "question", "is missing. The row has answer (--field question=NAME"),
-    ("gsm8k", with_field("question", None), "question", "is missing: it is null"),
+    (
+        "gsm8k",
+        without("question"),
+        "question",
+        "is missing. The row has answer (choose one of them with --field question=NAME",
+    ),
+    ("gsm8k", with_field("question", None), "question", "is null"),
     ("gsm8k", with_field("question", "  "), "question", "is empty"),
     ("gsm8k", with_field("question", 3), "question", "is int, not text"),
     ("gsm8k", with_field("answer", "It is 12."), "answer", "has no '#### number' line"),
@@ -108,7 +113,7 @@ def test_labels_out_of_order_are_refused(write: Write) -> None:
         ("question,answer\nx,1\n", "row 1: not JSON"),
         (
             '{"question": "x", "answer": "#### 1", "answer": "#### 2"}',
-            "row 1: not JSON (the field 'answer' is there twice)",
+            "row 1: not JSON (the field 'answer' occurs twice)",
         ),
         ('{"question": "\\u200b \\ufeff", "answer": "#### 1"}', "row 1: field 'question' is empty"),
         ("[" * 100000, "row 1: not JSON"),

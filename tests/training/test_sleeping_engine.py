@@ -55,7 +55,7 @@ def test_a_second_engine_that_sleeps_is_refused_with_the_fix(monkeypatch):
     sleeping_engine.note_engine_start()
     for second in (sleeping_engine.refuse_second_engine, sleeping_engine.note_engine_start):
         with pytest.raises(
-            InputError, match=r"a process of its own, as `repro run` does, or sample with --vllm-server 1"
+            InputError, match=r"a separate process, as `repro run` does, or sample with --vllm-server 1"
         ):
             second()
 
@@ -67,7 +67,7 @@ def test_it_is_refused_before_the_trainer_starts(monkeypatch, has_gpu):
     monkeypatch.setattr(sleeping_engine, "_has_started", True)
     model = types.SimpleNamespace(num_parameters=lambda: 7)
     if has_gpu:
-        with pytest.raises(InputError, match="already run such a training"):
+        with pytest.raises(InputError, match="already trained with such an engine"):
             vllm_policy._colocated(model, 64, 0.0)
         monkeypatch.setattr(sleeping_engine, "_has_started", False)
     assert vllm_policy._colocated(model, 64, 0.0)["vllm_enable_sleep_mode"] == has_gpu  # a CPU's does not sleep

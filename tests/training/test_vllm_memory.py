@@ -153,7 +153,7 @@ def test_the_free_memory_of_the_gpu_decides_and_too_little_is_refused(monkeypatc
     assert arguments["vllm_enable_sleep_mode"]
     free["gib"] = 48.0  # another process holds a part
     with pytest.raises(
-        InputError, match=r"48\.0 are free and training will hold 31\.0 more.*takes 16\.8.*--vllm-server"
+        InputError, match=r"48\.0 of .* are free, training will take 31\.0 GiB more.*needs 16\.8.*--vllm-server"
     ):
         vllm_policy._colocated(model, 8192, 31 * GIB)
 

@@ -218,7 +218,7 @@ def test_licences_are_stated_or_unknown(tmp_path):
 
 def test_what_is_no_made_model_is_refused(undistillable, tmp_path):
     _, artifact = undistillable
-    with pytest.raises(InputError, match="no model that the kit made"):
+    with pytest.raises(InputError, match="holds no model made by this kit"):
         export_model(Path(locate(TEACHER)), tmp_path / "a")
     (artifact / "model" / "config.json").write_text("{}")
     with pytest.raises(InputError, match="has changed since"):

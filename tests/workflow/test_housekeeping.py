@@ -154,10 +154,10 @@ def test_a_running_stage_keeps_its_files(out):
     dead = 2**22 + 1  # above any process id
     torsos[0].rename(torsos[0].with_name(f"sample-9999.{dead}"))
     (cache / ".building" / f"sample-8888.{os.getpid()}").mkdir()
-    torsos_found = {entry.path.name for entry in find_leftovers(out) if entry.reason == "torso"}
+    torsos_found = {entry.path.name for entry in find_leftovers(out) if entry.reason == "partial"}
     assert torsos_found == {f"sample-9999.{dead}", "sample-9999"}
     with filelock.FileLock(cache / ".locks" / "sample-9999.lock"):
-        assert not {entry.path.name for entry in find_leftovers(out) if entry.reason == "torso"}
+        assert not {entry.path.name for entry in find_leftovers(out) if entry.reason == "partial"}
     with filelock.FileLock(cache / ".locks" / "sample-eeee000000000000.lock"):
         assert names(find_leftovers(out)) & {"sample-eeee000000000000"} == set()
 
@@ -179,7 +179,7 @@ def test_what_made_a_file(out, tmp_path_factory):
     file.write_bytes(b"changed")
     assert find_origin(file, out).is_unchanged is False
     copy.write_bytes(b"unknown")
-    with pytest.raises(InputError, match="no artifact below"):
+    with pytest.raises(InputError, match="no artifact in"):
         find_origin(copy, out)
 
 

@@ -81,7 +81,7 @@ def test_the_rows_that_could_be_measured_have_a_result_of_their_own(failed, fold
 
 
 def test_terminal_page_and_brief_say_first_what_is_missing(failed, folder):
-    line = "incomplete: no numbers for Student, and no verdict on what is said of it: evaluate toy:qwen3-student"
+    line = "incomplete: no numbers for Student, and no verdict on claims about it: evaluate toy:qwen3-student"
     shown = Console(record=True, width=2000)
     show_result(folder, shown)
     brief, page = ((folder / name).read_text() for name in ("report.md", "report.html"))
@@ -132,6 +132,6 @@ def test_a_run_without_a_single_row_has_no_result(study, tmp_path, monkeypatch):
         raise LookupError("a defect")
 
     monkeypatch.setattr("repro.evaluation.evaluate.summarise", fail)
-    with pytest.raises(StageError, match=r"a defect.*Failed, too: evaluate toy:qwen3-student \(seed 0\)\."):
+    with pytest.raises(StageError, match=r"a defect.*Also failed: evaluate toy:qwen3-student \(seed 0\)\."):
         run(study, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]

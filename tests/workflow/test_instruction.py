@@ -69,14 +69,16 @@ def test_every_stage_that_answers_or_trains_has_it(rows):
 
 @pytest.mark.parametrize("task", ["toy-csqa", "gsm8k"])
 def test_a_task_with_its_own_prompt_refuses_an_instruction(task):
-    with pytest.raises(InputError, match=f"--instruction: task {task} has its own prompt. Give it with file-numeric"):
+    with pytest.raises(
+        InputError, match=f"--instruction: task {task} has a fixed prompt. Use --instruction with --task file-numeric"
+    ):
         evaluate_stage(STUDENT, StageOptions(tasks=(task,), instruction=""))
-    with pytest.raises(InputError, match=f"task {task} has its own prompt"):
+    with pytest.raises(InputError, match=f"task {task} has a fixed prompt"):
         registry.get(task, instruction="")
 
 
 def test_bytes_that_are_no_text_are_refused(rows):
-    with pytest.raises(InputError, match="is no Unicode text"):
+    with pytest.raises(InputError, match="not valid Unicode"):
         evaluate_stage(STUDENT, options(rows, "caf\udce9"))
 
 

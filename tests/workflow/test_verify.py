@@ -45,8 +45,9 @@ def artifact(folder):
 
 
 def bad(folder):
-    """Return the subjects and messages of what does not agree."""
-    return [f"{f.subject}: {f.message}" for f in verify_result(folder, None, Counts()) if f.status == "bad"]
+    """Return the subjects and messages of what does not agree, without the count of artifacts."""
+    findings = [f for f in verify_result(folder, None, Counts()) if f.status == "bad" and f.subject != "artifacts"]
+    return [f"{f.subject}: {f.message}" for f in findings]
 
 
 def edit(file, change):
@@ -94,18 +95,24 @@ def test_a_file_that_is_missing_or_new(folder, artifact):
     (artifact / "summary.json").rename(artifact / "other.json")
     lines = bad(folder)
     assert f"{artifact.name}: summary.json is missing" in lines
-    assert f"{artifact.name}: other.json is not in its record" in lines
+    assert f"{artifact.name}: other.json is not listed in record.json" in lines
 
 
 def test_a_changed_record(folder, artifact):
     edit(artifact / "record.json", lambda record: record.update(seconds=1.0))
-    assert bad(folder) == [f"{artifact.name}: record.json is not the one that the result was made from"]
+    assert bad(folder) == [f"{artifact.name}: record.json differs from the one that the result was made from"]
+
+
+def test_a_count_with_a_damaged_artifact_is_not_good(folder, artifact):
+    edit(artifact / "record.json", lambda record: record.update(seconds=1.0))
+    count = next(f for f in verify_result(folder, None, Counts()) if f.subject == "artifacts" and "byte" in f.message)
+    assert count.status == "bad"
 
 
 def test_a_changed_setting_of_a_stage(folder, artifact):
     edit(artifact / "record.json", lambda record: record["identity"]["config"].update(temperature=0.5))
     hide(folder, artifact)
-    assert f"{artifact.name}: its settings do not have its fingerprint" in bad(folder)
+    assert f"{artifact.name}: its settings do not match its fingerprint" in bad(folder)
 
 
 def test_a_changed_grade_whose_hashes_were_changed_too(folder, artifact):
@@ -115,7 +122,7 @@ def test_a_changed_grade_whose_hashes_were_changed_too(folder, artifact):
     index = table.schema.get_field_index("score")
     pq.write_table(table.set_column(index, "score", pa.array(scores)), artifact / "rollouts.parquet")
     hide(folder, artifact, "rollouts.parquet")
-    assert any("1 completions have another grade than their text" in line for line in bad(folder))
+    assert any("1 completions have a stored grade that their text does not give" in line for line in bad(folder))
 
 
 def test_a_changed_summary_whose_hashes_were_changed_too(folder, artifact):
@@ -126,7 +133,7 @@ def test_a_changed_summary_whose_hashes_were_changed_too(folder, artifact):
     hide(folder, artifact, "summary.json")
     lines = bad(folder)
     assert any("summary.json has acc 0.875 of toy-bm4, its completions" in line for line in lines)
-    assert f"{artifact.name}: its summary is not the one in the result" in lines
+    assert f"{artifact.name}: its summary differs from the one in the result" in lines
 
 
 def test_a_changed_number(folder):
@@ -135,7 +142,7 @@ def test_a_changed_number(folder):
         cell["values"][0][0] = 0.3125
 
     edit(folder / "results.json", change)
-    assert any("1 cells are not what their artifacts give" in line for line in bad(folder))
+    assert any("1 cells differ from what their artifacts give" in line for line in bad(folder))
 
 
 def test_a_result_is_named_by_its_file_too(folder):
@@ -147,7 +154,7 @@ def test_a_result_is_named_by_its_file_too(folder):
 
 def test_a_family_that_was_removed(folder):
     edit(folder / "results.json", lambda content: content["measured"].append(content["measured"][0] | {"family": "x"}))
-    assert bad(folder)[0] == "numbers: measured are families qwen3, x, its rows are of qwen3"
+    assert bad(folder)[0] == "numbers: its measured families are qwen3, x, but its rows are of qwen3"
 
 
 def test_a_changed_verdict(folder):
@@ -174,7 +181,7 @@ def test_an_artifact_of_another_name(folder, artifact):
     artifact.rename(other)
     text = (folder / "results.json").read_text().replace(artifact.name, other.name)
     (folder / "results.json").write_text(text)
-    assert any("not that of its fingerprint" in line for line in bad(folder))
+    assert any("does not match its fingerprint" in line for line in bad(folder))
 
 
 def test_stages_are_read_back_from_records(original):
@@ -265,7 +272,9 @@ def chain(tmp_path):
 
 
 def of_chain(folder, status="bad"):
-    return [(f.subject, f.message) for f in verify_chain(folder, Counts()) if f.status == status]
+    """Return the subjects and messages of findings with a status, without the count of artifacts that are not intact."""
+    findings = [f for f in verify_chain(folder, Counts()) if f.status == status]
+    return [(f.subject, f.message) for f in findings if (f.status, f.subject) != ("bad", "artifacts")]
 
 
 def test_an_artifact_is_verified_with_all_that_it_was_made_from(chain):
@@ -285,18 +294,20 @@ def test_weights_that_were_replaced_with_their_record(chain):
     sha256 = hashlib.sha256(config.read_bytes()).hexdigest()
     edit(student / "record.json", lambda record: record["files"]["model/config.json"].update(sha256=sha256))
     assert of_chain(student) == []
-    assert of_chain(last) == [(last.name, f"the model in {student / 'model'} is not the one that it was made from")]
+    assert of_chain(last) == [
+        (last.name, f"the model in {student / 'model'} differs from the one that the artifact was made from")
+    ]
 
 
 def test_an_artifact_behind_it_that_is_gone(chain):
     traces, student, last = chain
     shutil.rmtree(traces)
     assert of_chain(last) == []
-    assert of_chain(last, "note") == [("artifacts", f"1 of 3 are not there ({traces}): not verified")]
+    assert of_chain(last, "note") == [("artifacts", f"1 of 3 are missing ({traces}): not verified")]
     shutil.rmtree(student)
     assert of_chain(last, "note") == [
-        (last.name, f"the model elsewhere/{student.name}/model is not there: not compared"),
-        ("artifacts", f"1 of 2 are not there ({student}): not verified"),
+        (last.name, f"the model elsewhere/{student.name}/model is missing: not compared"),
+        ("artifacts", f"1 of 2 are missing ({student}): not verified"),
     ]
 
 
@@ -304,7 +315,7 @@ def test_a_revision_that_was_changed_beside_the_identity(chain):
     _, student, last = chain
     edit(last / "record.json", lambda record: record["config"]["model"].update(revision="sha256:other"))
     name = f"elsewhere/{student.name}/model"
-    assert of_chain(last) == [(last.name, f"its settings name another revision of {name} than its identity")]
+    assert of_chain(last) == [(last.name, f"its settings and its identity name different revisions of {name}")]
 
 
 def test_a_local_model_that_is_no_artifact(tmp_path):
@@ -313,9 +324,11 @@ def test_a_local_model_that_is_no_artifact(tmp_path):
     sample = store_artifact(tmp_path / "cache", "sample", {"model": model})
     assert of_chain(sample) == of_chain(sample, "note") == []
     (weights / "config.json").write_text((weights / "config.json").read_text() + "\n")
-    assert of_chain(sample) == [(sample.name, f"the model in {weights} is not the one that it was made from")]
+    assert of_chain(sample) == [
+        (sample.name, f"the model in {weights} differs from the one that the artifact was made from")
+    ]
     shutil.rmtree(weights)
-    assert of_chain(sample, "note") == [(sample.name, f"the model {weights} is not there: not compared")]
+    assert of_chain(sample, "note") == [(sample.name, f"the model {weights} is missing: not compared")]
 
 
 def test_a_model_of_the_hub_is_not_compared_with_a_folder_of_its_name(tmp_path, monkeypatch):
@@ -338,4 +351,4 @@ def test_a_long_chain_is_verified_to_its_beginning_wherever_it_is_called_from(tm
 def test_a_record_without_settings_is_bad_and_no_traceback(chain):
     *_, last = chain
     edit(last / "record.json", lambda record: record.update(inputs=None) or record.pop("config"))
-    assert [finding.status for finding in verify_chain(last, Counts())] == ["bad", "ok"]
+    assert [finding.status for finding in verify_chain(last, Counts())] == ["bad", "bad"]

@@ -101,7 +101,7 @@ def expect_close(actual: float, expected: float, what: str, tolerance: float | N
     """Raise CaseError unless two numbers agree."""
     limit = FLOAT32_TOLERANCE if tolerance is None else tolerance
     if not abs(actual - expected) <= limit * max(1.0, abs(expected)):
-        raise CaseError(f"{what} is {actual:.6g}, right is {expected:.6g}")
+        raise CaseError(f"{what} is {actual:.6g}, expected {expected:.6g}")
 
 
 def expect_finite(gradient: Tensor, what: str) -> None:
@@ -120,7 +120,7 @@ def expect_gradient(actual: Tensor, expected: Tensor, what: str, tolerance: floa
         at = tuple((gap == gap.max()).nonzero()[0].tolist())
         raise CaseError(
             f"{what}: gradient at (sequence, position, token) {at} is {float(actual[at]):.6g}, "
-            f"right is {float(expected[at]):.6g}"
+            f"expected {float(expected[at]):.6g}"
         )
 
 

@@ -56,7 +56,7 @@ def bf16_sign(loss: Loss) -> None:
             value = value_of(loss, call)
             if value < 0:
                 right = expected_loss(call, loss.reduction)
-                raise CaseError(f"{name_of(beta)} of bfloat16 logits is {value:.3g}, right is {right:.3g}")
+                raise CaseError(f"{name_of(beta)} of bfloat16 logits is {value:.3g}, expected {right:.3g}")
 
 
 @CASES.add("bf16-value", "bfloat16 logits are computed in float32: within 2 % of their exact divergence", "swift#10156")

@@ -15,9 +15,9 @@ _PANELS = {
     "completion length (tokens)": CURVES[5:8],
 }
 
-PARETO = "A guard that works stands at the lower right edge: the teacher (across) loses nothing, the student (up) much."
-ETA_NOTE = f"A number is the eta of that point of {_STUDENTS[0].name}; the other student of its teacher stands straight above or below."
-CURVE_NOTE = "A knob turns something if its line rises or falls over all of eta, not only between two points."
+PARETO = "A guard that works is at the lower right: the teacher (horizontal axis) loses nothing, the student (vertical axis) loses much."
+ETA_NOTE = f"A number is the eta of that point of {_STUDENTS[0].name}; the other student of the same teacher is straight above or below."
+CURVE_NOTE = "Eta has an effect on a curve that rises or falls over the whole range, not only between two points."
 _MARKS = (("o", "-"), ("v", "--"), ("P", ":"))
 
 

@@ -57,7 +57,7 @@ def _figure4(table: MeasuredTable, shares: Sequence[float], palette: Palette) ->
         f"Teachers on the misled student's prefixes, {table.family}",
         f"Ends right. {describe_points(rows)}."
         if rows
-        else "No lost prompt has a prefix that the measure takes: nothing to show.",
+        else "No lost prompt has a prefix that can be measured, so there is nothing to show.",
         figure,
         rows,
         "If the teachers' lines stay high, they know the answer where the misled student (dashed) has lost it.",

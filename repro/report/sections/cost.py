@@ -25,7 +25,7 @@ def cost_section(part: Part, key: str) -> Section:
     total = sum(line["seconds"] for line in lines.values())
     gpu_hours = sum(line["gpu_hours"] for line in lines.values())
     summary = Text(
-        f"{len(lines)} stages, {total:,.0f} s and {gpu_hours:g} GPU-hours in all (MEASURED; stages run side by side where"
+        f"{len(lines)} stages, {total:,.0f} s and {gpu_hours:g} GPU-hours in all (MEASURED; stages run in parallel where"
         " cores allow)."
     )
     blocks: list[Block] = [summary]
@@ -83,9 +83,9 @@ def table5_section(part: Part, key: str) -> Section:
     blocks += [
         Text(
             "At paper scale: operations there / operations here x hours here, with the paper's models and counts (ASSUMED where"
-            " it does not tell). Tiny models use a machine badly, so an extrapolation from toy records is far too high; one"
-            " from the same models at fewer tokens is good. For your own models before anything runs, the plan prints hours of"
-            " every kind of stage, by the bytes and products of its models, beside Table 5's."
+            " the paper does not state them). Tiny models use a machine badly, so an extrapolation from toy records is far too"
+            " high; one from the same models at fewer tokens is good. This command estimates the hours of each kind of stage for"
+            " your own models before anything runs, next to Table 5's:"
         ),
         Code(COMMAND),
     ]

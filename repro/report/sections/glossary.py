@@ -6,21 +6,21 @@ WORDS = {
     "teacher, student": "the larger model that is imitated, and the smaller one that is trained on it",
     "eta": "the knob: the weight of the calibration reward r_cal. Above 0 the teacher is made easier to imitate"
     " (distillable), below 0 harder (undistillable); 0 is plain fine-tuning on the task reward (RFT)",
-    "r_cal": "log-likelihood of the teacher's completion under a student (or a proxy, the target) less that under the"
+    "r_cal": "log-likelihood of the teacher's completion under a student (or a proxy, the target) minus that under the"
     " teacher, in nats; each is summed over tokens",
     "Distillable, Undistillable, Eta0-Teacher": "the teacher calibrated with eta above, below and at 0",
     "Improve, Misled, Eta0-Student": "the students distilled from these three teachers",
     "SFT": "supervised fine-tuning on the teacher's completions",
     "GKD-FKL, GKD-RKL": "distillation by forward KL on the teacher's completions, by reverse KL on the student's own",
-    "reverse KL, forward KL": "divergence of the student's law from the teacher's on the student's text; of the teacher's from"
-    " the student's on the teacher's text. Per token over the vocabulary, or of complete completions",
+    "reverse KL, forward KL": "KL(student || teacher), averaged over the student's text; KL(teacher || student), averaged over"
+    " the teacher's text. Per token over the vocabulary, or of complete completions",
     "importance weight": "probability of a teacher's completion under the student over that under the teacher; their mean"
     " should be 1. Effective sample size: how many equal weights would be as good; Pareto-k: how heavy their tail is",
     "Top-K, tail": "the student's K likeliest tokens at a step, and all others",
     "wrong-trace preference": "share of the pairs of a wrong and a right completion of one prompt in which the teacher finds the"
     " wrong one likelier",
     "forking token": "a token at which the student is among its least certain fifth",
-    "maj@k, pass@k": "is the majority of an item's k completions right; is any of them",
+    "maj@k, pass@k": "whether the majority answer of an item's k completions is right; whether any of them is right",
     "premise, claim, control": "what the paper takes for granted; what it says it found; what we ask besides. Counted apart",
     "margin": "how much a number may miss a claim and still support it, fixed before a run",
     "interval, p (Holm)": "where the true value lies with the confidence that the number of claims demands; chance of so"

@@ -10,12 +10,11 @@ from repro.report.sections.matrix import OWN_STUDY, cost_grid, gain_cell, idle_t
 from repro.tables.guard_metrics import BASELINE
 
 EXPLAINED = (
-    "A rung is what a thief reads of the teacher: final answers, text, the k largest"
+    "A rung is what a thief can read from the teacher: final answers, text, the k largest"
     " log-probabilities of each token, all of them, and all of them for text that the thief wrote. A gain is the thief's score"
-    " less that of the student without a teacher, mean over tasks, paired by item, with its 95 % interval. Whoever has a rung"
+    " minus that of the student without a teacher, mean over tasks, paired by item, with its 95 % interval. Whoever has a rung"
     " has those before it too: what a guard leaves on a rung is the highest gain of this one and those before. There is no"
-    " rung of summaries: a derivation of the embedded worlds is a handful of words, and what is shorter is a part of it and not"
-    " a summary."
+    " rung for summaries: a derivation in the embedded worlds is a handful of words, too short to summarise."
 )
 QUERIES = (
     "A query is a completion that the teacher samples, or one of the thief's that it scores; log-probabilities come with the"

@@ -32,10 +32,10 @@ def prefix_section(part: Part, key: str) -> Section:
     explanation = (
         "Before a re-check: where the misled student had stated the correct answer and flipped after a re-check (the paper's"
         " Figure 4). Shares: any wrong completion, cut at a share of its length (a measure of ours); a prefix of fewer tokens than"
-        f" {part.settings['prefixes'].get('min_tokens', 1)} is none."
-        " Over all lost prompts, those too that the teacher cannot solve alone (the measured table leaves them out); first seed."
-        " Already committed: the prefix states or begins an answer (a wrong one: that is why it is here), which no teacher can take"
-        " back; the measured table leaves such prefixes out. Toy completions are a few tokens long, so a long prefix is committed."
+        f" {part.settings['prefixes'].get('min_tokens', 1)} is left out."
+        " Over all lost prompts, including those that the teacher cannot solve alone (the measured table leaves them out); first"
+        " seed. Already committed: the prefix states or begins a wrong answer, which no teacher can take back; the measured table"
+        " leaves such prefixes out. Toy completions are a few tokens long, so most long prefixes are committed."
     )
     blocks: list[Block] = [Text(explanation), *(Text(text, strong=True) for text in dict.fromkeys(empty))]
     grid = text_grid("Prefixes", rows)

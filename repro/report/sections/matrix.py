@@ -22,9 +22,9 @@ UTILITY_MARGIN = 0.02
 """ASSUMED: the smallest loss of accuracy that a user of the teacher would notice; as in claims.toml."""
 EXPLAINED = (
     "Rows are guards (what the teacher's owner does), columns are attacks (what a thief"
-    " does with what the guard shows). A cell is the thief's score less that of the student without a teacher, who learns from"
+    " does with what the guard shows). A cell is the thief's score minus that of the student without a teacher, who learns from"
     " its own samples and its own majority vote: mean over tasks, paired by item, with its 95 % interval. A guard's score is"
-    " its worst column, chosen after the fact: its interval is that of the one cell and so a little optimistic. An attack's"
+    " its worst column, chosen after the fact: its interval is that of this cell, and so a little optimistic. An attack's"
     " score is the number of guards (the open teacher not among them) under which its gain is surely above zero."
 )
 
@@ -74,7 +74,7 @@ def idle_text(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], 
     teachers = {guard: teacher_under(guard) for guard in guards if guard != BASELINE}
     idle = [guard for guard, label in teachers.items() if label in table.idle or is_idle(table, label)]
     idle += [f"{cell.attack} under {cell.guard}" for cell in cells.values() if cell.idle]
-    rule = f"Idle is what moved less than {IDLE_FLOOR:g} nats per token from its start; it has no gain, and no claim uses it."
+    rule = f"A model is idle if it moved less than {IDLE_FLOOR:g} nats per token from its start; it has no gain, and no claim uses it."
     return f"{rule} {table.family}: {', '.join(idle) if idle else 'nothing is idle'}."
 
 

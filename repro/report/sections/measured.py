@@ -34,7 +34,7 @@ def measured_section(part: Part, key: str) -> Section:
         folded.append(Collapsible(f"Every number ({table.family}): {len(rows)} cells", [grid], f"{key}-every-{n}"))
     if power := describe_power(part.report):
         layout = [
-            Text("What these cells could tell, beside the paper's own uncertainty:", strong=True),
+            Text("Which differences these cells can detect, apart from the paper's own uncertainty:", strong=True),
             Bullets(power),
             *layout,
         ]
@@ -46,7 +46,7 @@ def failures_section(part: Part, key: str) -> Section:
     """Show the shares of completions that never were an answer, by row and task."""
     explanation = Text(
         "Shares of completions: no answer found (unparsed), cut by the token cap (truncated), a span of tokens at least"
-        f" four times in a row (repeating), no text (empty). {HIGH:.0%} and more is marked. Read no accuracy without them."
+        f" four times in a row (repeating), no text (empty). {HIGH:.0%} and more is marked. Check them before you read an accuracy."
     )
     grids = [
         _failures(table) for table in part.measured if any(metric in FAILURE_METRICS for _, _, metric in table.values)
@@ -62,7 +62,7 @@ def failures_section(part: Part, key: str) -> Section:
     marked: list[Block] = [
         Grid(f"{grid.caption}: rows that are marked", rows) for grid in grids if (rows := _marked(grid))
     ]
-    brief: list[Block] = [explanation, *notices, *(marked or [Text("No rate reaches it.")])]
+    brief: list[Block] = [explanation, *notices, *(marked or [Text(f"No rate reaches {HIGH:.0%}.")])]
     n_rows = sum(len(grid.rows) for grid in grids)
     folded = Collapsible(f"Failure rates of every row and task: {n_rows}", grids, f"{key}-failures-every")
     return Section(f"{key}-failures", "Failure rates", [*brief, folded], brief)
@@ -82,7 +82,9 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
         f" resampled){f' [maj@{table.samples}, pass@{table.samples}]' if has_answers else ''}."
     )
     if part.report.notice and part.stored.cells:
-        text += " The paper's numbers beside them are of its own models and tasks: for orientation, not for comparison."
+        text += (
+            " The paper's numbers next to them are for its own models and tasks: for orientation, not for comparison."
+        )
     return text
 
 
@@ -95,7 +97,7 @@ def _describe_added(table: MeasuredTable, part: Part) -> list[str]:
                 labels.setdefault(line["plugin"], {})[line["method"]] = None
     contents = {plugin["name"]: plugin.get("content") for plugin in part.settings.get("rows", ())}
     return [
-        f"Rows that the plug-in {plugin} added (sha256 {str(contents.get(plugin.partition('(')[0]))[:12]}), neither the paper's"
+        f"Rows added by the plug-in {plugin} (sha256 {str(contents.get(plugin.partition('(')[0]))[:12]}), neither the paper's"
         f" nor the kit's: {', '.join(rows)}."
         for plugin, rows in labels.items()
     ]

@@ -23,7 +23,7 @@ PROVENANCES = {
 def settings_section(part: Part, key: str) -> Section:
     """Show the four words of provenance, every setting, assumed values, and the errata of the stored table."""
     scale = part.report.scale
-    provenances = [{"word": word, "what bears it": text} for word, text in PROVENANCES.items()]
+    provenances = [{"word": word, "where the number comes from": text} for word, text in PROVENANCES.items()]
     blocks: list[Block] = [
         Text("Every number on this page has one of four provenances."),
         text_grid("Provenance", provenances),
@@ -38,7 +38,7 @@ def settings_section(part: Part, key: str) -> Section:
     blocks += [
         Collapsible(f"Every setting: {len(settings)}", [text_grid("Settings", settings)], f"{key}-every-setting"),
         Collapsible(
-            f"What the paper does not say, and what stands in for it: {len(assumed)}",
+            f"What the paper does not state, and the values used instead: {len(assumed)}",
             [text_grid("Assumed values", assumed)],
             f"{key}-assumed",
         ),

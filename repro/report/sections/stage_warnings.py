@@ -21,8 +21,8 @@ def warning_section(part: Part, key: str) -> Section:
         for (label, subject, message), artifact in lines.items()
     ]
     text = Text(
-        "No warning is an error: a student that is misled may run away. Each names a stage whose numbers deserve a look"
-        " before they are believed."
+        "A warning is not an error: a misled student may write without end. Look at the numbers of a stage with a warning"
+        " before you rely on them."
     )
     grid = text_grid("Warnings of stages", rows)
     return Section(f"{key}-warnings", "Warnings of stages", [text, grid], brief=[text, grid])

@@ -18,8 +18,8 @@ from repro.tables.verdicts.sentences import claim_in_symbols
 from repro.tables.verdicts.verdict_types import ClaimVerdict, why_untested
 
 ONE_SEED = (
-    "One training seed. The standard errors here are those of items alone, and two trainings can differ by many of them:"
-    " a conclusive verdict on a training is one on this training. --seeds 3 shows the spread."
+    "One training seed. The standard errors here are over items only, and two trainings can differ by many of them:"
+    " a conclusive verdict holds for this training only. --seeds 3 shows the spread."
 )
 
 TOY_SCOPE = (
@@ -50,10 +50,14 @@ def verdict_section(part: Part, key: str) -> Section:
     if len(report.seeds) == 1 and any(v.training for v in report.claims):
         notes.append(Text(ONE_SEED))
     if rules := changed_rules(part):
-        notes = [Text("Judged by other rules than those of the run:", strong=True), Bullets(rules), *notes]
+        notes = [
+            Text("The rules have changed since the run; the verdicts below follow the current ones:", strong=True),
+            Bullets(rules),
+            *notes,
+        ]
     changed: list[Block] = []
     if verdicts := changed_verdicts(part):
-        title = f"Other verdicts of a single result: {len(verdicts)}"
+        title = f"Verdicts that differ from those of a single result: {len(verdicts)}"
         changed = [Collapsible(title, [Bullets(verdicts)], f"{key}-alone")]
     folded: list[Block] = []
     listed: list[Block] = []

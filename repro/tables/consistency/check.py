@@ -173,7 +173,7 @@ def _check_mean_weights(table: PaperTable) -> OracleFinding:
     far = [cell for cell, weight in weights if abs(weight - 1) > 0.5]
     values = ", ".join(f"{weight:.2g}" for _, weight in weights)
     text = (
-        f"implied mean importance weights {values}, where 1 is due: {len(far)} of {len(weights)} are off "
+        f"implied mean importance weights {values}, which should be 1: {len(far)} of {len(weights)} are off "
         "by more than a half; such cells are diagnosed, never matched"
     )
     return OracleFinding(7, all(cell.definition.policy == "diagnose" for cell in far), text, names(far))

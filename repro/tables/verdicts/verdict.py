@@ -115,11 +115,11 @@ def _check_tables(tables: list[MeasuredTable], stored: PaperTable) -> None:
         if table.study != stored.id:
             raise InputError(f"{name}: cannot be judged against {stored.path.name}, which is another study.")
         if not table.values:
-            raise InputError(f"{name}: holds no cell.")
+            raise InputError(f"{name}: has no cells.")
         if (table.scale, table.seeds) != (tables[0].scale, tables[0].seeds):
             raise InputError(f"{name}: scale or seeds differ from {tables[0].family}'s; judge the families apart.")
     if len({table.family for table in tables}) < len(tables):
-        raise InputError(f"result of {stored.id}: a family is there twice; merge its seeds into one table first.")
+        raise InputError(f"result of {stored.id}: two tables of one family; merge its seeds into one table first.")
 
 
 def _test(claim: Claim, comparisons: list[Comparison], draws: Resamples) -> _Tested:
