@@ -17,6 +17,7 @@ SETTINGS = [
     "evaluation.completions_per_prompt=4",
     "diagnosis.resamples=20",
     "diagnosis.ks=1,4",
+    "diagnosis.tail_k=4",
     "diagnosis.gradient_prompts=2",
 ]
 
