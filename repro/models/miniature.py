@@ -7,15 +7,15 @@ alone: no weights are downloaded.
 import hashlib
 import json
 import math
-import os
 import random
-import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
 from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
+from repro.models.generation_settings import make_savable
 from repro.models.loading import generation_eos_ids, hub_revision, language_model, load_config, load_tokenizer, locate
 
 LAYERS = 2
@@ -64,28 +64,32 @@ def make_miniature(
     Raises:
         InputError: configuration or tokenizer cannot be loaded, or no miniature can be made of this architecture.
     """
+    import torch
+
     source = locate(name)
-    config, tokenizer = load_config(source), load_tokenizer(source)
+    config, tokenizer, generation_config = load_config(source), load_tokenizer(source), _load_generation_config(source)
     small = shrink_config(config.to_dict())
-    recipe = [small, tokenizer.get_vocab(), tokenizer.chat_template, lessons, reasoning, is_reward_model, STEPS, BATCH]
+    recipe = [small, tokenizer.get_vocab(), tokenizer.chat_template, str(generation_config), lessons, reasoning, STEPS]
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()[:8]
     target = folder / f"{'--'.join(Path(name).parts[-2:])}-{digest}"
     if target.is_dir():
         return target
-    model = _make_model(name, config, small, is_reward_model=is_reward_model)
-    if not is_reward_model:
-        end = end_of_turn_id(tokenizer, generation_eos_ids(source))
-        _teach(language_model(model), [_tokenize(tokenizer, *lesson, end, reasoning) for lesson in lessons])
-    if (generation_config := _load_generation_config(source)) is not None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = _make_model(name, config, small, is_reward_model=is_reward_model)
+        if not is_reward_model:
+            end = end_of_turn_id(tokenizer, generation_eos_ids(source))
+            _teach(language_model(model), [_tokenize(tokenizer, *lesson, end, reasoning) for lesson in lessons])
+    if generation_config is not None:
         model.generation_config = generation_config
-    temporary = folder / f".{target.name}-{os.getpid()}"
-    temporary.mkdir(parents=True)
-    try:
-        model.to(getattr(config, "dtype", None) or model.dtype).save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    make_savable(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as temporary:
+        saved = Path(temporary) / target.name
+        model.to(getattr(config, "dtype", None) or model.dtype).save_pretrained(saved)
+        tokenizer.save_pretrained(saved)
+        if not target.is_dir():  # made by another rehearsal meanwhile
+            saved.rename(target)
     return target
 
 
@@ -96,9 +100,7 @@ def _make_model(name: str, config: Any, small: dict[str, Any], *, is_reward_mode
 
     kind: Any = AutoModelForSequenceClassification if is_reward_model else AutoModelForCausalLM
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return kind.from_config(type(config).from_dict(small), dtype=torch.float32).eval()
+        return kind.from_config(type(config).from_dict(small), dtype=torch.float32).eval()
     except Exception as error:  # each architecture checks its sizes in its own way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(

@@ -131,7 +131,11 @@ def _print_rehearsal(study: Study, missing: Sequence[MissingRow], console: Conso
     """Say what ran, without numbers."""
     kinds = Counter(stage.procedure for stage in study.stages())
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    console.print(f"rehearsed: {counts}. Numbers of a rehearsal mean nothing, and warnings about them are expected.", highlight=False, soft_wrap=True)
+    console.print(
+        f"rehearsed: {counts}. Numbers of a rehearsal mean nothing, and warnings about them are expected.",
+        highlight=False,
+        soft_wrap=True,
+    )
     for line in describe_missing(missing):
         console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
 

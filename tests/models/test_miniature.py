@@ -115,3 +115,11 @@ def test_an_architecture_that_cannot_shrink_is_named(tmp_path):
     with pytest.raises(InputError, match=r"model .*: no miniature can be made of its architecture \(llama\)"):
         make_miniature(str(source), tmp_path / "miniatures", LESSONS)
     assert not (tmp_path / "miniatures").exists()
+
+
+def test_equal_recipes_give_equal_weights(tmp_path):
+    source = save_qwen(tmp_path / "model")
+    torch.rand(3)  # what came before in the process does not matter
+    folders = [make_miniature(str(source), tmp_path / place, LESSONS[:3]) for place in ("first", "second")]
+    first, second = (folder.joinpath("model.safetensors").read_bytes() for folder in folders)
+    assert first == second
