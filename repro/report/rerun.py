@@ -14,4 +14,6 @@ def rerun_command(result: Result) -> str:
         arguments += ["--family", family]
     for assignment in result["assignments"]:
         arguments += ["--set", assignment]
+    if result.get("rehearsal"):
+        arguments.append("--rehearse")
     return shlex.join(arguments)

@@ -81,7 +81,7 @@ def rehearsal_of(study: Study, out: Path, *, has_gpu: bool, console: Console) ->
     rows = tuple(
         replace(row, stage=cast(RowStage, _with_models(row.stage, miniatures, replaced))) for row in short.rows
     )
-    return replace(short, rows=rows, is_rehearsal=True)
+    return replace(short, rows=rows, assignments=study.assignments, is_rehearsal=True)
 
 
 def result_name(study: Study) -> str:

@@ -12,6 +12,7 @@ import random_models
 from hub_stand_in import hub
 
 from repro.recipes.catalog import plan
+from repro.report.rerun import rerun_command
 from repro.report.result import read_result
 from repro.workflow.rehearsal import FEW, TOKENS
 
@@ -66,6 +67,7 @@ def test_table_2_from_a_hub_to_the_page(root, tmp_path):
     (folder,) = (tmp_path / "out" / "rehearsal").glob("table2-small-*")
     result = read_result(folder)
     assert result["rehearsal"] is True
+    assert rerun_command(result).endswith("--scale small --seeds 1 --family qwen3 --rehearse")
     assert {stage["kind"] for stage in result["stages"]} == {
         "calibrate",
         "evaluate",
