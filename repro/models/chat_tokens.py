@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 from repro.errors import InputError
 from repro.models.template_date import fixed_strftime, template_arguments
 
+_CONTROL = re.compile("<[|\uff5c].*[|\uff5c]>$")
+"""Names of control tokens: <|im_start|>, and DeepSeek's with full-width bars."""
 _MARK = "assistant wrote this"
 _QUESTION = "the user asked this"
 Message = dict[str, str]
@@ -149,8 +151,19 @@ def is_same_tokenizer(first: Any, second: Any) -> bool:
     if None in backends:
         return type(first) is type(second)
     parts = ("model", "normalizer", "pre_tokenizer", "added_tokens")
-    left, right = (json.loads(backend.to_str()) for backend in backends)  # type: ignore[union-attr]
+    left, right = (_without_offsets(json.loads(backend.to_str())) for backend in backends)  # type: ignore[union-attr]
     return all(left[part] == right[part] for part in parts)
+
+
+def _without_offsets(backend: Any) -> Any:
+    """Return a backend's state without what decides on the offsets of tokens in the text alone, not on their ids."""
+    if isinstance(backend, dict):
+        return {
+            key: value if key == "vocab" else _without_offsets(value)
+            for key, value in backend.items()
+            if key != "trim_offsets"
+        }
+    return [_without_offsets(value) for value in backend] if isinstance(backend, list) else backend
 
 
 def control_tokens(tokenizer: Any) -> set[int]:
@@ -162,12 +175,13 @@ def has_same_text_tokens(first: Any, second: Any) -> bool:
     """True if both give the same ids for every text, whatever the names of their control tokens.
 
     DeepSeek-R1-0528-Qwen3-8B has Qwen3's vocabulary and different names for its control tokens; a divergence per token is
-    still defined. Added tokens that text can contain (`<think>`) must agree.
+    still defined. Added tokens that text can contain (`<think>`) must agree. Those that only look like control tokens count
+    as such: DeepSeek's role markers are not declared special.
     """
     backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (first, second)]
     if None in backends:
         return is_same_tokenizer(first, second)
-    left, right = (_text_state(json.loads(backend.to_str())) for backend in backends)  # type: ignore[union-attr]
+    left, right = (_text_state(_without_offsets(json.loads(backend.to_str()))) for backend in backends)  # type: ignore[union-attr]
     return left == right
 
 
@@ -179,12 +193,18 @@ def has_same_template(first: Any, second: Any, reasoning: bool = True) -> bool:
 
 def _text_state(backend: dict[str, Any]) -> dict[str, Any]:
     """Return what determines the ids of plain text, without the control tokens."""
-    control = {token["content"] for token in backend["added_tokens"] if token["special"]}
+    control = {
+        token["content"] for token in backend["added_tokens"] if token["special"] or _CONTROL.match(token["content"])
+    }
     model = dict(backend["model"])
     vocabulary = model["vocab"]
     if isinstance(vocabulary, dict):
         model["vocab"] = {token: number for token, number in vocabulary.items() if token not in control}
-    plain = [{k: t[k] for k in ("id", "content", "normalized")} for t in backend["added_tokens"] if not t["special"]]
+    plain = [
+        {k: token[k] for k in ("id", "content", "normalized")}
+        for token in backend["added_tokens"]
+        if token["content"] not in control
+    ]
     return {
         "model": model,
         "normalizer": backend["normalizer"],

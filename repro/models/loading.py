@@ -1,6 +1,7 @@
 """Load a model and its tokenizer by the name that the user gives (toy name, folder, hub id), and identify it."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -20,6 +21,8 @@ from repro.toy.models import model_folder
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+_PROBE = "Let's add 12 + 3,456.78:\n\n    x = [1, 2]  # na\u00efve \u6570\u5b66 \U0001f642\tDone."
+"""Text whose ids tell apart the ways to split: spaces, line breaks, digits, punctuation, other scripts."""
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
@@ -65,11 +68,19 @@ def revision_of(name: str) -> str:
 
 
 def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
-    """Load the model's tokenizer. A missing end token is taken from the model, a missing pad token is its end token."""
-    from transformers import AutoTokenizer
+    """Load the model's tokenizer. A missing end token is taken from the model, a missing pad token is its end token.
+
+    Text is split as tokenizer.json says. transformers 5 builds the splitting from the class that tokenizer_config.json names,
+    which is wrong for some models (LlamaTokenizerFast with the byte-level vocabulary of DeepSeek-R1's distilled models: all
+    spaces are lost; huggingface/transformers issue 45488). Where ids differ, the general class reads the file.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     with _one_line_errors(model):
         tokenizer = AutoTokenizer.from_pretrained(str(model), **_source(model))
+        if not _reads_as_saved(tokenizer, model):
+            general = PreTrainedTokenizerFast.from_pretrained(str(model), **_source(model))
+            tokenizer = general if _reads_as_saved(general, model) else tokenizer
     if tokenizer.eos_token_id is None:
         declared = generation_eos_ids(model)
         ends = [declared] if isinstance(declared, int) else declared or []
@@ -78,6 +89,37 @@ def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _reads_as_saved(tokenizer: "PreTrainedTokenizerBase", model: Path | str) -> bool:
+    """Return True if a tokenizer encodes and decodes text as its tokenizer.json does, or has none."""
+    if (file := _tokenizer_file(model)) is None:
+        return True
+    ids, text = _read_probe(file, file.stat().st_mtime_ns)
+    return tokenizer(_PROBE, add_special_tokens=False)["input_ids"] == list(ids) and (
+        tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+    )
+
+
+@functools.cache
+def _read_probe(file: Path, changed: int) -> tuple[tuple[int, ...], str]:
+    """Return the ids of the probe by a tokenizer.json alone, and their text."""
+    from tokenizers import Tokenizer
+
+    saved = Tokenizer.from_file(str(file))
+    ids = saved.encode(_PROBE, add_special_tokens=False).ids
+    return tuple(ids), saved.decode(ids, skip_special_tokens=False)
+
+
+def _tokenizer_file(model: Path | str) -> Path | None:
+    """Return the model's tokenizer.json, once its tokenizer is loaded; None if it has none."""
+    if os.path.isdir(model):
+        file = Path(model) / "tokenizer.json"
+        return file if file.is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(str(model), "tokenizer.json", revision=hub_revision(model))
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def load_config(model: Path | str) -> "PreTrainedConfig":

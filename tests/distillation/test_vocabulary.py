@@ -1,8 +1,10 @@
 """Output layers of different width, renamed control tokens, multimodal checkpoints."""
 
+import contextlib
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,44 @@ def renamed(folder: Path, model: Path, end: str) -> Path:
 
 def test_renamed_control_tokens_are_accepted(tmp_path: Path, teacher: Path, student: Path) -> None:
     assert check_pair(renamed(tmp_path / "r1", teacher, "<end>"), student).compared == 299
+
+
+def change_state(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Change a model's tokenizer.json in place."""
+    core = json.loads((folder / "tokenizer.json").read_text())
+    change(core)
+    (folder / "tokenizer.json").write_text(json.dumps(core))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "is_accepted"), [("<\uff5cUser\uff5c>", True), ("<|User|>", True), ("<User>", False)])
+def test_role_markers_need_not_be_declared_special(
+    name: str, is_accepted: bool, tmp_path: Path, teacher: Path, student: Path
+) -> None:
+    """DeepSeek's are not; any other added token could be in a text, where only one of the models has it."""
+    folder = renamed(tmp_path / "r1", teacher, "<end>")
+
+    def declare(core: dict[str, Any]) -> None:
+        (marker,) = (token for token in core["added_tokens"] if token["content"] == "<User>")
+        core["model"]["vocab"][name] = core["model"]["vocab"].pop("<User>")
+        marker |= {"content": name, "special": False}
+
+    change_state(folder, declare)
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<User>", name))
+    with contextlib.nullcontext() if is_accepted else pytest.raises(InputError, match="different tokenizers"):
+        assert check_pair(folder, student).compared == 299
+
+
+def test_offsets_of_tokens_do_not_make_another_tokenizer(tmp_path: Path, teacher: Path, student: Path) -> None:
+    """The general class of tokenizers trims them where Qwen's does not."""
+    folder = shutil.copytree(teacher, tmp_path / "offsets")
+    trims = json.loads((folder / "tokenizer.json").read_text())["pre_tokenizer"]["trim_offsets"]
+    change_state(folder, lambda core: core["pre_tokenizer"].update(trim_offsets=not trims))
+    assert check_pair(folder, student).compared == 299
+    change_state(folder, lambda core: core["pre_tokenizer"].update(add_prefix_space=True))
+    with pytest.raises(InputError, match="different tokenizers"):
+        check_pair(folder, student)
 
 
 def test_a_different_end_of_turn_is_refused(tmp_path: Path, teacher: Path, student: Path) -> None:

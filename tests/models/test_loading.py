@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from repro.errors import InputError
 from repro.models.loading import check_loadable, load_config, load_for_training, load_model, load_tokenizer, locate
@@ -100,3 +102,26 @@ def test_code_in_a_model_folder_never_runs(folder, monkeypatch, load):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked for permission"))
     with pytest.raises(InputError, match="cannot be loaded"):
         load(folder)
+
+
+@pytest.mark.parametrize("name", ["LlamaTokenizer", "LlamaTokenizerFast"])
+def test_text_is_split_as_the_tokenizer_file_says_whatever_class_is_named(folder, name):
+    """As published with DeepSeek's distilled models; transformers 5 alone splits at no space and loses them."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": name}))
+    text = "Take 12 and 30:\n\n  x = [1, 2]"
+    saved = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
+    by_class = AutoTokenizer.from_pretrained(folder)
+    assert by_class(text, add_special_tokens=False)["input_ids"] != saved  # else this module need not care any more
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer(text, add_special_tokens=False)["input_ids"] == saved
+    assert tokenizer.decode(saved) == text
+    assert (tokenizer.eos_token, tokenizer.chat_template) == (by_class.eos_token, by_class.chat_template)
+
+
+def test_a_tokenizer_that_was_changed_on_disk_is_read_again(folder):
+    before = load_tokenizer(folder)("x y", add_special_tokens=False)["input_ids"]
+    file = folder / "tokenizer.json"
+    state = json.loads(file.read_text())
+    file.write_text(json.dumps(state | {"normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": ""}}))
+    assert load_tokenizer(folder)("x y", add_special_tokens=False)["input_ids"] != before

@@ -105,10 +105,6 @@ FAULTS = {
     "lower-case tokenizer": (change_tokenizer("normalizer", {"type": "Lowercase"}), "'Add' comes back as 'add'"),
     "tokenizer without digits": (change_tokenizer("normalizer", REPLACE_DIGITS), "'12' comes back as '00'"),
     "tokenizer without decoder": (change_tokenizer("decoder", None), "comes back as"),
-    "tokenizer of another class": (
-        lambda f: change(f, "tokenizer_config.json", tokenizer_class="LlamaTokenizer"),
-        "comes back as",
-    ),
     "split control tokens": (
         lambda f: change(f, "tokenizer_config.json", split_special_tokens=True),
         "split_special_tokens is set",
