@@ -83,6 +83,7 @@ def run(
     from repro.system.hardware import hardware
     from repro.tables.own_claims import read_own_claims
     from repro.workflow.rehearsal import FOLDER, result_name
+    from repro.workflow.result_folder import check_name, result_folder
 
     find_study(study)
     own_claims = read_own_claims(claims or (), study)
@@ -97,15 +98,16 @@ def run(
     check_used(planned)
     if options.backend != "slurm":  # there the machine that submits is not the one that runs
         machine = use_largest_gpus(machine) if rehearse else use_gpus_of(planned.scale, machine)
+    execution = options.at_scale(planned.scale, machine)
+    _check_server(planned, execution.resources)
+    check_name(name)
     if rehearse:
         out = out / FOLDER
-        planned, execution = _rehearse(planned, options, machine, out, quiet=quiet)
+        has_gpu = bool(machine["gpus"]) or options.backend == "slurm"
+        if not has_gpu:
+            execution = _on_all_cores(execution, options.workers, machine)
+        planned = _rehearse(planned, out, has_gpu=has_gpu, quiet=quiet)
         name = name or result_name(planned)
-    else:
-        execution = options.at_scale(planned.scale, machine)
-    _check_server(planned, execution.resources)
-    from repro.workflow.result_folder import result_folder
-
     folder = result_folder(planned, out, name)
     if dry_run:
         from repro.planner.dry_run import print_plan
@@ -125,22 +127,25 @@ def run(
     raise typer.Exit(1 if outcome.is_contradicted and counts else 0)
 
 
-def _rehearse(
-    study: "Study", options: ExecutionOptions, machine: dict[str, Any], out: Path, *, quiet: bool
-) -> tuple["Study", "Execution"]:
-    """Return what a rehearsal runs, and how: without a GPU on all cores."""
+def _rehearse(study: "Study", out: Path, *, has_gpu: bool, quiet: bool) -> "Study":
+    """Return the study to rehearse with."""
     from rich.console import Console
 
-    from repro.planner.scales import workers_for
     from repro.workflow.rehearsal import rehearsal_of
 
-    execution = options.at_scale(study.scale, machine)
-    has_gpu = bool(machine["gpus"]) or options.backend == "slurm"
-    if not has_gpu:
-        workers = options.workers or workers_for("toy", machine)
-        execution = replace(execution, resources=replace(execution.resources, threads=1), workers=workers)
-    console = Console(quiet=True) if quiet else out_console
-    return rehearsal_of(study, out, has_gpu=has_gpu, console=console), execution
+    return rehearsal_of(study, out, has_gpu=has_gpu, console=Console(quiet=True) if quiet else out_console)
+
+
+def _on_all_cores(execution: "Execution", workers: int | None, machine: dict[str, Any]) -> "Execution":
+    """Return the execution of miniatures without a GPU: a stage on each core.
+
+    Args:
+        workers: the user's number; None to choose by the machine.
+    """
+    from repro.planner.scales import workers_for
+
+    resources = replace(execution.resources, threads=1)
+    return replace(execution, resources=resources, workers=workers or workers_for("toy", machine))
 
 
 def _choose_scale(scale: str, machine: dict[str, Any], options: ExecutionOptions, *, quiet: bool) -> "Scale":

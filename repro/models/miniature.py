@@ -11,6 +11,7 @@ import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from repro.errors import InputError
@@ -31,6 +32,8 @@ SIZES: Mapping[str, int] = {
     "moe_intermediate_size": 64,
 }
 """Key of a configuration -> its value in a miniature. The vocabulary, positions and attention windows stay as they are."""
+MOST_PARAMETERS = 150_000_000
+"""Twice the embeddings of the largest published vocabulary: beyond that something was not made smaller."""
 STEPS, BATCH = 200, 8
 """Most steps of training on the lessons, and lessons a step."""
 FORM, LEARNED = 0.9, 0.02
@@ -51,7 +54,9 @@ def make_miniature(
     reasoning: bool = True,
     is_reward_model: bool = False,
 ) -> Path:
-    """Return the folder of a model's miniature; make it unless there is one of the same configuration, tokenizer and lessons.
+    """Return the folder of a model's miniature; make it unless there is one of the same recipe.
+
+    The recipe is the model's name, configuration, tokenizer and generation config, and the lessons.
 
     Args:
         name: hub id or folder of the model.
@@ -62,24 +67,31 @@ def make_miniature(
         is_reward_model: make a sequence classifier with one logit.
 
     Raises:
-        InputError: configuration or tokenizer cannot be loaded, or no miniature can be made of this architecture.
+        InputError: configuration or tokenizer cannot be loaded, or no miniature can be made of this architecture (Llama-like
+            ones and those with experts can; of longrope, Mamba and others that have more sizes, most cannot).
     """
-    import torch
-
     source = locate(name)
     config, tokenizer, generation_config = load_config(source), load_tokenizer(source), _load_generation_config(source)
-    small = shrink_config(config.to_dict())
-    recipe = [small, tokenizer.get_vocab(), tokenizer.chat_template, str(generation_config), lessons, reasoning, STEPS]
+    small = shrink_config(config.to_dict(), config.attribute_map)
+    recipe = [name, small, tokenizer.get_vocab(), tokenizer.chat_template, str(generation_config), lessons, reasoning]
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()[:8]
     target = folder / f"{'--'.join(Path(name).parts[-2:])}-{digest}"
     if target.is_dir():
         return target
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = _make_model(name, config, small, is_reward_model=is_reward_model)
-        if not is_reward_model:
-            end = end_of_turn_id(tokenizer, generation_eos_ids(source))
-            _teach(language_model(model), [_tokenize(tokenizer, *lesson, end, reasoning) for lesson in lessons])
+    end = None if is_reward_model else end_of_turn_id(tokenizer, generation_eos_ids(source))
+    tokens = [_tokenize(tokenizer, *lesson, end, reasoning) for lesson in lessons] if end is not None else []
+    try:
+        model = _make_model(
+            type(config).from_dict(small), tokens, seed=int(digest, 16), is_reward_model=is_reward_model
+        )
+    except (
+        Exception
+    ) as error:  # each architecture checks its sizes in its own way, in its construction or its first use
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"model {name}: no miniature can be made of its architecture ({config.model_type}): {reason}. Rehearse with"
+            " another model in its place (--set families...=NAME)."
+        ) from error
     if generation_config is not None:
         model.generation_config = generation_config
     make_savable(model)
@@ -93,39 +105,58 @@ def make_miniature(
     return target
 
 
-def _make_model(name: str, config: Any, small: dict[str, Any], *, is_reward_model: bool) -> Any:
-    """Return a model of the small configuration with random weights, float32."""
+def _make_model(
+    config: Any, lessons: Sequence[tuple[list[int], list[int]]], *, seed: int, is_reward_model: bool
+) -> Any:
+    """Return a model with random weights, float32, trained on the lessons if there are any.
+
+    Models of one configuration differ by their seeds: between equal ones every divergence would be 0.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     kind: Any = AutoModelForSequenceClassification if is_reward_model else AutoModelForCausalLM
+    with torch.device("meta"):
+        parameters = kind.from_config(config, dtype=torch.float32).num_parameters()
+    if parameters > MOST_PARAMETERS:
+        raise ValueError(f"{parameters:,} parameters are left when the sizes that are known here are reduced")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small matrices: further threads only wait
     try:
-        return kind.from_config(type(config).from_dict(small), dtype=torch.float32).eval()
-    except Exception as error:  # each architecture checks its sizes in its own way
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"model {name}: no miniature can be made of its architecture ({config.model_type}): {reason}. Rehearse with"
-            " another model in its place (--set families...=NAME)."
-        ) from error
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = kind.from_config(config, dtype=torch.float32).eval()
+            if lessons:
+                _teach(language_model(model), lessons)
+            return model
+    finally:
+        torch.set_num_threads(threads)
 
 
-def shrink_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def shrink_config(config: Mapping[str, Any], aliases: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """Return a configuration, with those nested in it, at the sizes of a miniature.
 
-    Ratios that decide a code path are kept: query heads per key-value head, and the types of layers.
+    The types of layers are kept, and whether query heads share key-value heads: by 2 or 4.
+
+    Args:
+        aliases: usual name of a size -> its key in this configuration (transformers' `attribute_map`).
     """
     small = dict(config)
+    sizes = {aliases.get(name, name): size for name, size in SIZES.items()}
+    if "qk_rope_head_dim" in config:  # its head_dim is that of the rotary part
+        del sizes["head_dim"]
     for key, value in config.items():
         if isinstance(value, dict) and "num_hidden_layers" in value:
             small[key] = shrink_config(value)
-        elif key in SIZES and value is not None:
-            small[key] = SIZES[key]
+        elif key in sizes and value is not None:
+            small[key] = sizes[key]
     if config.get("num_key_value_heads"):
         queries_per_key = config["num_attention_heads"] // config["num_key_value_heads"]
         small["num_key_value_heads"] = max(1, SIZES["num_attention_heads"] // queries_per_key)
-    if "num_hidden_layers" in config:
+    layers = aliases.get("num_hidden_layers", "num_hidden_layers")
+    if layers in config:
         types = list(dict.fromkeys(config.get("layer_types") or ()))
-        small["num_hidden_layers"] = max(LAYERS, len(types))
+        small[layers] = max(LAYERS, len(types))
         if types:
             small["layer_types"] = types + types[-1:] * (LAYERS - len(types))
     return small

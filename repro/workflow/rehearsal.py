@@ -16,7 +16,7 @@ from rich.console import Console
 from repro.errors import InputError
 from repro.models.loading import is_toy_model, load_tokenizer, locate
 from repro.models.miniature import make_miniature
-from repro.pipeline.preflight import chat_models, check_access
+from repro.pipeline.preflight import chat_models, check_access, check_models, check_pairs, check_prompts
 from repro.pipeline.stage_inputs import read_items
 from repro.recipes.catalog import plan
 from repro.recipes.shared_stages import base_model
@@ -67,6 +67,7 @@ def rehearsal_of(study: Study, out: Path, *, has_gpu: bool, console: Console) ->
         raise InputError(
             "--rehearse: the toy scale needs none, it runs in minutes. Name the scale: --scale small or paper"
         )
+    _check_inputs(study.stages())
     few = (*study.assignments, *FEW) if has_gpu else ("engine=transformers", *study.assignments, *FEW)
     short = plan(
         study.name,
@@ -85,9 +86,22 @@ def rehearsal_of(study: Study, out: Path, *, has_gpu: bool, console: Console) ->
 
 
 def result_name(study: Study) -> str:
-    """Return the name of a rehearsal's result: study, scale, and a hash of the settings."""
-    digest = hashlib.sha256(json.dumps(study.settings, sort_keys=True).encode()).hexdigest()[:6]
+    """Return the name of a rehearsal's result: study, scale, and a hash of settings, seeds and families."""
+    content = [study.settings, study.seeds, study.families]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
     return f"{study.name}-{study.scale}-{digest}"
+
+
+def _check_inputs(stages: Sequence[Stage]) -> None:
+    """Check the models and prompts of the study itself as a run does: a miniature reads shorter completions.
+
+    Raises:
+        InputError: as `pipeline.preflight.check_inputs`, but for the engine.
+    """
+    check_access(stages)
+    check_models(stages)
+    check_pairs(stages)
+    check_prompts(stages)
 
 
 def _with_models(stage: Stage, models: Mapping[str, BaseModelRef], replaced: dict[str, Stage]) -> Stage:
@@ -114,7 +128,6 @@ def _make_miniatures(stages: Sequence[Stage], folder: Path, console: Console) ->
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    check_access(stages)
     scorers = {model.name for stage in stages if (model := getattr(stage, "reward_model", None))}
     reasoning = {model.name: switch for model, switch in chat_models(stages).items()}
     names = sorted(name for name in {*scorers, *reasoning} if not is_toy_model(name))

@@ -31,8 +31,7 @@ def result_folder(study: Study, out: Path, name: str | None = None, suffix: str 
     Raises:
         InputError: the name is not a plain name, or the folder holds a result that this run must not replace.
     """
-    if (name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name)) or name == "cache":
-        raise InputError(f"--name {name}: use letters, digits and - _ . + (a folder under --out, not cache)")
+    check_name(name)
     folder = out / ((name or f"{study.name}-{study.scale}{_name_changes(study)}") + suffix)
     stored = _read_header(folder)
     if stored is None or _holds(study, stored):
@@ -47,6 +46,16 @@ def result_folder(study: Study, out: Path, name: str | None = None, suffix: str 
     raise InputError(
         f"{folder}: holds a judged result that this run would replace ({reason}). Name another folder with --name."
     )
+
+
+def check_name(name: str | None) -> None:
+    """Refuse a name that is no folder's name, or the cache's.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    if (name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name)) or name == "cache":
+        raise InputError(f"--name {name}: use letters, digits and - _ . + (a folder under --out, not cache)")
 
 
 def _name_changes(study: Study) -> str:

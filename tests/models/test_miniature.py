@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from tiny_models import qwen_tokenizer, save_gemma, save_llama, save_multimodal_gemma, save_qwen
-from transformers import LlamaConfig
+from transformers import FalconH1Config, GPT2Config, LlamaConfig
 
 from repro.errors import InputError
 from repro.evaluation.reward_model import RewardModel, check_reward_model
@@ -123,3 +123,33 @@ def test_equal_recipes_give_equal_weights(tmp_path):
     folders = [make_miniature(str(source), tmp_path / place, LESSONS[:3]) for place in ("first", "second")]
     first, second = (folder.joinpath("model.safetensors").read_bytes() for folder in folders)
     assert first == second
+
+
+def test_models_of_one_configuration_differ(tmp_path):
+    """A fine-tuned model and its base: between equal miniatures every divergence would be 0."""
+    sources = [save_qwen(tmp_path / place / "model", seed=seed) for seed, place in enumerate(("first", "second"))]
+    folders = [make_miniature(str(source), tmp_path / "miniatures", LESSONS[:3]) for source in sources]
+    first, second = (load_model(folder).state_dict() for folder in folders)
+    assert not all(torch.equal(first[name], second[name]) for name in first)
+
+
+def save_config(config, folder):
+    """Save a configuration with a tokenizer, and a file in the weights' place."""
+    qwen_tokenizer().save_pretrained(folder)
+    config.vocab_size = len(qwen_tokenizer())
+    config.save_pretrained(folder)
+    (folder / "model.safetensors").touch()
+    return remove_weights(folder)
+
+
+def test_sizes_are_found_under_their_names_in_the_configuration(tmp_path):
+    folder = make_miniature(str(save_config(GPT2Config(), tmp_path / "model")), tmp_path / "miniatures", LESSONS)
+    config = load_config(folder)
+    assert (config.n_embd, config.n_layer, config.n_head) == (128, LAYERS, 4)
+
+
+def test_what_cannot_be_made_small_is_refused(tmp_path):
+    source = save_config(FalconH1Config(mamba_d_ssm=None, mamba_expand=4000), tmp_path / "model")
+    with pytest.raises(InputError, match=r"architecture \(falcon_h1\)"):
+        make_miniature(str(source), tmp_path / "miniatures", LESSONS)
+    assert not (tmp_path / "miniatures").exists()

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_models import save_qwen
 
 from repro.errors import InputError
 from repro.recipes.catalog import STUDIES, plan, settings_of
@@ -46,7 +47,7 @@ def made(monkeypatch):
         return Path("toy:qwen3-student")  # a name that every plan accepts
 
     monkeypatch.setattr(rehearsal, "make_miniature", make_miniature)
-    monkeypatch.setattr(rehearsal, "check_access", lambda stages: None)
+    monkeypatch.setattr(rehearsal, "_check_inputs", lambda stages: None)
     monkeypatch.setattr(rehearsal, "_answers", lambda stages: [("1 + 1 = ?", "2")])
     monkeypatch.setattr(rehearsal, "_lessons", lambda name, answers, reasoning: list(answers))
     return asked
@@ -89,7 +90,19 @@ def test_transformers_samples_where_there_is_no_gpu(has_gpu, given, engine, made
 def test_results_of_different_settings_have_different_names():
     first, second = (plan("table2", scale="small", seeds=1, assignments=given) for given in ((), ("eta=0.3",)))
     assert result_name(first) != result_name(second)
-    assert result_name(first) == result_name(replace(first, seeds=(1,)))
+    assert result_name(first) != result_name(replace(first, seeds=(0, 1)))  # neither replaces the other
+    assert result_name(first) == result_name(replace(first, assignments=("eta=1",)))
+
+
+def test_prompts_too_long_for_the_real_model_are_refused_before_anything_is_made(tmp_path, monkeypatch):
+    """The miniature's completions are shorter: it would take them."""
+    folder = save_qwen(tmp_path / "model")  # 128 positions
+    models = tuple(f"families.qwen3.{role}={folder}" for role in ("teacher", "student", "target"))
+    monkeypatch.setattr(rehearsal, "read_items", None)
+    monkeypatch.setattr(rehearsal, "make_miniature", None)
+    planned = plan("figure1a", scale="small", seeds=1, assignments=(*models, "tasks=toy-bm4", "controls=false"))
+    with pytest.raises(InputError, match="positions"):
+        rehearsal_of(planned, tmp_path, has_gpu=False, console=_quiet())
 
 
 def test_the_toy_scale_needs_none(tmp_path):
