@@ -147,23 +147,25 @@ def is_same_tokenizer(first: Any, second: Any) -> bool:
     """True if both give the same ids for every text: same vocabulary, merges, normaliser and splitting."""
     if first.get_vocab() != second.get_vocab():
         return False
-    backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (first, second)]
-    if None in backends:
+    left, right = _backend_state(first), _backend_state(second)
+    if left is None or right is None:
         return type(first) is type(second)
-    parts = ("model", "normalizer", "pre_tokenizer", "added_tokens")
-    left, right = (_without_offsets(json.loads(backend.to_str())) for backend in backends)  # type: ignore[union-attr]
-    return all(left[part] == right[part] for part in parts)
+    return all(left[part] == right[part] for part in ("model", "normalizer", "pre_tokenizer", "added_tokens"))
 
 
-def _without_offsets(backend: Any) -> Any:
-    """Return a backend's state without what decides on the offsets of tokens in the text alone, not on their ids."""
-    if isinstance(backend, dict):
-        return {
-            key: value if key == "vocab" else _without_offsets(value)
-            for key, value in backend.items()
-            if key != "trim_offsets"
-        }
-    return [_without_offsets(value) for value in backend] if isinstance(backend, list) else backend
+def _backend_state(tokenizer: Any) -> dict[str, Any] | None:
+    """Return the state of a fast tokenizer, without what moves the offsets of tokens but no ids; None for a slow one."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    state: dict[str, Any] = json.loads(backend.to_str())
+    return state | {"pre_tokenizer": _without_offsets(state["pre_tokenizer"])}
+
+
+def _without_offsets(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {key: _without_offsets(value) for key, value in state.items() if key != "trim_offsets"}
+    return [_without_offsets(value) for value in state] if isinstance(state, list) else state
 
 
 def control_tokens(tokenizer: Any) -> set[int]:
@@ -178,11 +180,10 @@ def has_same_text_tokens(first: Any, second: Any) -> bool:
     still defined. Added tokens that text can contain (`<think>`) must agree. Those that only look like control tokens count
     as such: DeepSeek's role markers are not declared special.
     """
-    backends = [getattr(tokenizer, "backend_tokenizer", None) for tokenizer in (first, second)]
-    if None in backends:
+    left, right = _backend_state(first), _backend_state(second)
+    if left is None or right is None:
         return is_same_tokenizer(first, second)
-    left, right = (_text_state(_without_offsets(json.loads(backend.to_str()))) for backend in backends)  # type: ignore[union-attr]
-    return left == right
+    return _text_state(left) == _text_state(right)
 
 
 def has_same_template(first: Any, second: Any, reasoning: bool = True) -> bool:

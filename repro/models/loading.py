@@ -19,7 +19,7 @@ from repro.system.phases import phase
 from repro.toy.models import model_folder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _PROBE = "Let's add 12 + 3,456.78:\n\n    x = [1, 2]  # na\u00efve \u6570\u5b66 \U0001f642\tDone."
 """Text whose ids tell apart the ways to split: spaces, line breaks, digits, punctuation, other scripts."""
@@ -260,13 +260,19 @@ def generation_eos_ids(model: Path | str) -> int | list[int] | None:
 
     None if neither names any; the tokenizer's end token is then used.
     """
+    config = load_generation_config(model)
+    return load_config(model).get_text_config().eos_token_id if config is None else config.eos_token_id
+
+
+def load_generation_config(model: Path | str) -> "GenerationConfig | None":
+    """Load the model's generation config; None if it has none."""
     from transformers import GenerationConfig
 
     with _one_line_errors(model):
         try:
-            return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model)).eos_token_id
+            return GenerationConfig.from_pretrained(str(model), revision=hub_revision(model))
         except OSError:
-            return load_config(model).get_text_config().eos_token_id
+            return None
 
 
 def _source(model: Path | str) -> dict[str, Any]:

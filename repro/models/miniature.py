@@ -17,7 +17,14 @@ from typing import Any
 from repro.errors import InputError
 from repro.models.chat_tokens import end_of_turn_id, prompt_token_ids
 from repro.models.generation_settings import make_savable
-from repro.models.loading import generation_eos_ids, hub_revision, language_model, load_config, load_tokenizer, locate
+from repro.models.loading import (
+    generation_eos_ids,
+    language_model,
+    load_config,
+    load_generation_config,
+    load_tokenizer,
+    locate,
+)
 
 LAYERS = 2
 """Layers of a miniature, or one of each type if the model has more types of layers."""
@@ -71,7 +78,7 @@ def make_miniature(
             ones and those with experts can; of longrope, Mamba and others that have more sizes, most cannot).
     """
     source = locate(name)
-    config, tokenizer, generation_config = load_config(source), load_tokenizer(source), _load_generation_config(source)
+    config, tokenizer, generation_config = load_config(source), load_tokenizer(source), load_generation_config(source)
     small = shrink_config(config.to_dict(), config.attribute_map)
     recipe = [name, small, tokenizer.get_vocab(), tokenizer.chat_template, str(generation_config), lessons, reasoning]
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()[:8]
@@ -84,9 +91,7 @@ def make_miniature(
         model = _make_model(
             type(config).from_dict(small), tokens, seed=int(digest, 16), is_reward_model=is_reward_model
         )
-    except (
-        Exception
-    ) as error:  # each architecture checks its sizes in its own way, in its construction or its first use
+    except Exception as error:  # each architecture checks its sizes in its own way, some on first use
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             f"model {name}: no miniature can be made of its architecture ({config.model_type}): {reason}. Rehearse with"
@@ -160,16 +165,6 @@ def shrink_config(config: Mapping[str, Any], aliases: Mapping[str, str] = Mappin
         if types:
             small["layer_types"] = types + types[-1:] * (LAYERS - len(types))
     return small
-
-
-def _load_generation_config(source: Path | str) -> Any:
-    """Return the model's generation config, whose sampling settings every engine must overrule; None if it has none."""
-    from transformers import GenerationConfig
-
-    try:
-        return GenerationConfig.from_pretrained(str(source), revision=hub_revision(source))
-    except OSError:
-        return None
 
 
 def _tokenize(tokenizer: Any, question: str, completion: str, end: int, reasoning: bool) -> tuple[list[int], list[int]]:

@@ -80,7 +80,7 @@ class Execution:
 
     Attributes:
         resources: per stage.
-        workers: maximum number of concurrent stages; always one in this process (backend `none`).
+        workers: maximum number of concurrent stages; always 1 with the backend `none`.
         cluster: what each job requests, on Slurm.
     """
 

@@ -12,7 +12,7 @@ from repro.stages import Stage
 from repro.training.vllm_memory import BFLOAT16, GIB, cache_bytes, engine_weights
 
 MAX_SEQUENCES = 256
-"""vLLM's default limit on sequences per step on most GPUs (1,024 on the largest); TRL sets its own in training."""
+"""vLLM's default limit on sequences per step on most GPUs (1,024 on the largest); TRL sets another in training."""
 
 
 def cache_per_sequence(model: Architecture, tokens: int) -> int:

@@ -87,7 +87,7 @@ def measured_stage(record: Mapping[str, Any]) -> MeasuredStage:
 
 
 def is_same_machine(recorded: Mapping[str, Any], machine: Mapping[str, Any]) -> bool:
-    """Return True if a record's hardware matches this machine's, as far as can be told without a host name."""
+    """Return True if a record's hardware matches this machine's, as far as it shows without a host name."""
     if any(recorded[key] != machine[key] for key in ("machine", "system", "cpus")):
         return False
     if recorded.get("processor", machine["processor"]) != machine["processor"]:

@@ -16,7 +16,7 @@ _SECRETS = (
 
 
 def redact(content: Any) -> Any:
-    """Redact everything in JSON content that looks like a secret or is one in this process's environment."""
+    """Redact secrets in JSON content: texts that look like one, and the values of this process's secret environment variables."""
     if isinstance(content, dict):
         return {key: redact(value) for key, value in content.items()}
     if isinstance(content, list | tuple):

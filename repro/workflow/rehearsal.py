@@ -108,7 +108,7 @@ def _with_models(stage: Stage, models: Mapping[str, BaseModelRef], replaced: dic
     """Return a stage that reads other models, as do the stages below it.
 
     Args:
-        models: name of a model -> the one in its place.
+        models: name of a model -> its replacement.
         replaced: fingerprint -> the stages that have been replaced so far; added to.
     """
     if stage.fingerprint not in replaced:

@@ -45,7 +45,7 @@ def verify_result(result: Path, cache: Path | None, counts: Counts) -> Iterator[
         findings = list(verify_artifact(cache / name, lines[name].get("record_sha256"), counts))
         summary = _read_json(cache / name / "summary.json")
         if not is_close(redact(summary), lines[name]["summary"]):
-            findings.append(Finding("bad", name, "its summary differs from the one in the result"))
+            findings.append(Finding("bad", name, "its summary differs from the result's"))
         yield from findings
         if not any(finding.status == "bad" for finding in findings):
             intact.add(name)

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 from tiny_models import qwen_tokenizer, save_gemma, save_llama, save_multimodal_gemma, save_qwen
-from transformers import FalconH1Config, GPT2Config, LlamaConfig
+from transformers import DeepseekV3Config, GPT2Config, LlamaConfig
 
 from repro.errors import InputError
 from repro.evaluation.reward_model import RewardModel, check_reward_model
+from repro.models import miniature
 from repro.models.chat_tokens import prompt_token_ids
 from repro.models.loading import load_config, load_model, load_tokenizer
 from repro.models.miniature import LAYERS, SIZES, make_miniature, shrink_config
@@ -148,8 +149,15 @@ def test_sizes_are_found_under_their_names_in_the_configuration(tmp_path):
     assert (config.n_embd, config.n_layer, config.n_head) == (128, LAYERS, 4)
 
 
-def test_what_cannot_be_made_small_is_refused(tmp_path):
-    source = save_config(FalconH1Config(mamba_d_ssm=None, mamba_expand=4000), tmp_path / "model")
-    with pytest.raises(InputError, match=r"architecture \(falcon_h1\)"):
-        make_miniature(str(source), tmp_path / "miniatures", LESSONS)
+def test_experts_and_compressed_attention_are_made_small(tmp_path):
+    """Its head_dim belongs to the rotary part of a head."""
+    source = save_config(DeepseekV3Config(n_routed_experts=16, n_group=4), tmp_path / "model")
+    folder = make_miniature(str(source), tmp_path / "miniatures", LESSONS)
+    assert load_config(folder).hidden_size == SIZES["hidden_size"]
+
+
+def test_a_model_that_stays_large_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(miniature, "MOST_PARAMETERS", 1000)
+    with pytest.raises(InputError, match=r"architecture \(qwen3\): [\d,]+ parameters are left"):
+        make_miniature(str(save_qwen(tmp_path / "model")), tmp_path / "miniatures", LESSONS)
     assert not (tmp_path / "miniatures").exists()

@@ -133,7 +133,7 @@ def test_a_changed_summary_whose_hashes_were_changed_too(folder, artifact):
     hide(folder, artifact, "summary.json")
     lines = bad(folder)
     assert any("summary.json has acc 0.875 of toy-bm4, its completions" in line for line in lines)
-    assert f"{artifact.name}: its summary differs from the one in the result" in lines
+    assert f"{artifact.name}: its summary differs from the result's" in lines
 
 
 def test_a_changed_number(folder):
