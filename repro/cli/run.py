@@ -1,6 +1,7 @@
 """`repro run`: a study from plan to verdicts."""
 
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,7 +107,10 @@ def run(
         has_gpu = bool(machine["gpus"]) or options.backend == "slurm"
         if not has_gpu:
             execution = _on_all_cores(execution, options.workers, machine)
-        planned = _rehearse(planned, out, has_gpu=has_gpu, quiet=quiet)
+        rehearsed = _rehearse(planned, out, has_gpu=has_gpu, quiet=quiet)
+        if has_gpu:
+            execution = _with_planned_layouts(execution, planned, rehearsed, quiet=quiet)
+        planned = rehearsed
         name = name or result_name(planned)
     folder = result_folder(planned, out, name)
     if dry_run:
@@ -134,6 +138,21 @@ def _rehearse(study: "Study", out: Path, *, has_gpu: bool, quiet: bool) -> "Stud
     from repro.workflow.rehearsal import rehearsal_of
 
     return rehearsal_of(study, out, has_gpu=has_gpu, console=Console(quiet=True) if quiet else out_console)
+
+
+def _with_planned_layouts(execution: "Execution", study: "Study", rehearsed: "Study", *, quiet: bool) -> "Execution":
+    """Return the execution of a rehearsal in which each stage has the layout of the stage that it rehearses."""
+    from repro.planner.placement import describe_layout
+    from repro.workflow.rehearsal import planned_layouts
+
+    layouts = planned_layouts(study, rehearsed, execution.resources, execution.cluster.gpus)
+    counts = Counter(describe_layout(layout) for layout in layouts.values())
+    parts = [f"{gpus} ({number} stages)" for gpus, number in sorted(counts.items())]
+    if left_out := len(rehearsed.stages()) - len(layouts):
+        parts.append(f"as few as miniatures need ({left_out} stages whose real models do not fit here)")
+    if not quiet:
+        out_console.print(f"GPUs of a stage: {', '.join(parts)}", highlight=False, soft_wrap=True)
+    return replace(execution, layouts=layouts)
 
 
 def _on_all_cores(execution: "Execution", workers: int | None, machine: dict[str, Any]) -> "Execution":

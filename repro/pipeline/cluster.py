@@ -12,14 +12,15 @@ import shutil
 import subprocess
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pydantic
 
 from repro.errors import InputError
-from repro.planner.resources import Resources
+from repro.planner.resources import Layout, Resources
+from repro.stages import Stage
 from repro.system.input_errors import describe_problem
 
 Backend = Literal["local", "slurm", "none"]
@@ -82,12 +83,19 @@ class Execution:
         resources: per stage.
         workers: maximum number of concurrent stages; always 1 with the backend `none`.
         cluster: what each job requests, on Slurm.
+        layouts: fingerprint of a stage -> its layout, if that is not to be chosen by the size of its models.
     """
 
     resources: Resources
     workers: int = 1
     backend: Backend = "local"
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
+    layouts: Mapping[str, Layout] = dataclasses.field(default_factory=dict)
+
+    def resources_of(self, stage: Stage) -> Resources:
+        """Return the resources of a stage, with its layout filled in if it has been chosen."""
+        layout = self.layouts.get(stage.fingerprint)
+        return self.resources.with_layout(layout) if layout else self.resources
 
 
 def parse_cluster(backend: str, file: Path | None, options: Sequence[str]) -> tuple[Backend, Cluster]:

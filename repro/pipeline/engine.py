@@ -87,7 +87,7 @@ def run_stages(stages: Sequence[Stage], cache: Path, *, execution: Execution, on
     failed_in_a_row: list[Stage] = []
     on_slurm = execution.backend == "slurm"
     workers = 1 if execution.backend == "none" else execution.workers
-    queue, lost_jobs, gpus = SlurmQueue(), LostJobs(), GpuPool(execution.resources, enabled=not on_slurm)
+    queue, lost_jobs, gpus = SlurmQueue(), LostJobs(), GpuPool(execution)
     with driver_folder(cache) as folder, accounting_off(execution):
         submission = Submission(cache, folder, execution)
         try:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from repro.errors import InputError
 from repro.generation.gpu_share import check_slices
+from repro.pipeline.cluster import Execution
 from repro.planner.placement import Cards, machine_cards, place
 from repro.planner.resources import Resources
 from repro.stages import Stage
@@ -14,19 +15,19 @@ GpuNames = tuple[str, ...]
 
 
 class GpuPool:
-    """Allocated and free GPUs.
+    """Allocated and free GPUs: none on Slurm, where jobs bring their own.
 
     Args:
-        resources: `ranks` is the minimum that a stage gets.
-        enabled: False on Slurm, where jobs bring their own GPUs: then none are allocated.
+        execution: the `ranks` of its resources are the minimum that a stage gets.
 
     Raises:
         InputError: there are GPUs, but fewer than a single stage should get.
     """
 
-    def __init__(self, resources: Resources, *, enabled: bool = True) -> None:
-        self._resources = resources
-        self._names: tuple[str, ...] = visible_gpus() if enabled else ()
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        resources = execution.resources
+        self._names: tuple[str, ...] = visible_gpus() if execution.backend != "slurm" else ()
         self._free = list(self._names)
         self._total = len(self._free)
         self._lost_slices = [name for name in misnumbered_slices() if name in self._free]
@@ -69,7 +70,7 @@ class GpuPool:
     def _need(self, stage: Stage) -> int:
         if not self._total or not stage.workload.uses_gpu:
             return 0
-        return resolve_layout(stage, self._resources, self._cards).gpu_count
+        return resolve_layout(stage, self._execution.resources_of(stage), self._cards).gpu_count
 
     def release(self, gpu_names: GpuNames) -> None:
         """Take back the GPUs of a stage that has ended.

@@ -88,7 +88,7 @@ def remaining_time(stages: Sequence[Stage], out: Path, execution: Execution) -> 
     for stage, is_cached in zip(stages, which_cached(stages, out)):
         if not is_cached:
             on_gpu = stage.workload.uses_gpu and (on_slurm or cards is not None)
-            gpus = resolve_layout(stage, execution.resources, cards).gpu_count if on_gpu else 0
+            gpus = resolve_layout(stage, execution.resources_of(stage), cards).gpu_count if on_gpu else 0
             seconds = estimate_stage(stage, corrections, on_gpu=on_gpu).seconds / parallel_speed(gpus)
             needs = tuple(needed.fingerprint for needed in stage.inputs())
             plan.append(PlannedStage(Job(stage.fingerprint, seconds, needs, 0 if on_slurm else gpus), stage.procedure))

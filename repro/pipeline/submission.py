@@ -150,7 +150,7 @@ class Submission:
         return {
             "stage": stage.model_dump(mode="json"),
             "cache": str(self._cache),
-            "resources": asdict(with_gpus(stage, self._execution.resources, gpus)),
+            "resources": asdict(with_gpus(stage, self._execution.resources_of(stage), gpus)),
             "argv": redact([Path(sys.argv[0]).name, *sys.argv[1:]]),
         }
 

@@ -15,9 +15,11 @@ from rich.console import Console
 
 from repro.errors import InputError
 from repro.models.loading import is_toy_model, load_tokenizer, locate
-from repro.models.miniature import make_miniature
+from repro.models.miniature import SIZES, make_miniature
 from repro.pipeline.preflight import chat_models, check_access, check_models, check_pairs, check_prompts
 from repro.pipeline.stage_inputs import read_items
+from repro.planner.fit import placements
+from repro.planner.resources import Layout, Resources
 from repro.recipes.catalog import plan
 from repro.recipes.shared_stages import base_model
 from repro.recipes.study import RowStage, Study
@@ -83,6 +85,39 @@ def rehearsal_of(study: Study, out: Path, *, has_gpu: bool, console: Console) ->
         replace(row, stage=cast(RowStage, _with_models(row.stage, miniatures, replaced))) for row in short.rows
     )
     return replace(short, rows=rows, assignments=study.assignments, is_rehearsal=True)
+
+
+def planned_layouts(
+    study: Study, rehearsed: Study, resources: Resources, most_gpus: int | None = None
+) -> dict[str, Layout]:
+    """Return the layouts that the plan gives the study's own stages, by the fingerprints of the stages rehearsing them.
+
+    Stages that would not fit on these GPUs are left out: the size of their miniatures decides.
+
+    Args:
+        study: the study as it would run.
+        rehearsed: its `rehearsal_of`.
+        resources: those of the run.
+        most_gpus: of a Slurm job; None if it is not known.
+    """
+    rehearsals: dict[str, str] = {}
+    for row, rehearsed_row in zip(study.rows, rehearsed.rows, strict=True):
+        _match(row.stage, rehearsed_row.stage, rehearsals)
+    stages = study.stages()
+    return {
+        rehearsals[stage.fingerprint]: replace(
+            placement.layout, tensor_parallel=min(placement.layout.tensor_parallel, SIZES["num_attention_heads"])
+        )
+        for stage, placement in zip(stages, placements(study, stages, resources), strict=True)
+        if placement.fits and (most_gpus is None or placement.layout.gpus <= most_gpus)
+    }
+
+
+def _match(stage: Stage, rehearsed: Stage, rehearsals: dict[str, str]) -> None:
+    """Add the fingerprints of a stage and its inputs -> those of the stages that rehearse them."""
+    rehearsals[stage.fingerprint] = rehearsed.fingerprint
+    for needed, rehearsed_input in zip(stage.inputs(), rehearsed.inputs(), strict=True):
+        _match(needed, rehearsed_input, rehearsals)
 
 
 def result_name(study: Study) -> str:

@@ -15,7 +15,7 @@ from repro.pipeline.gpu_pool import GpuPool, resolve_layout, visible_cards, with
 from repro.pipeline.run import run
 from repro.pipeline.run_stage import check_gpu, run_stage
 from repro.planner.placement import Cards
-from repro.planner.resources import Resources, resources_for
+from repro.planner.resources import Layout, Resources, resources_for
 from repro.planner.scales import workers_for
 from repro.progress import silent
 from repro.recipes.catalog import plan
@@ -32,7 +32,7 @@ def eight(monkeypatch):
 
 @pytest.mark.usefixtures("eight")
 def test_no_gpu_is_allocated_twice_and_all_come_back():
-    pool = GpuPool(Resources(ranks=3))
+    pool = GpuPool(Execution(Resources(ranks=3)))
     stages = plan("table2", scale="small", seeds=1).stages()[:3]
     (_, first), (_, second) = pool.acquire(stages, limit=8)
     assert (first, second) == (("0", "1", "2"), ("3", "4", "5"))
@@ -56,7 +56,7 @@ def test_a_stage_gets_the_gpus_that_hold_it_and_is_not_overtaken(monkeypatch):
     stages = plan("table2", scale="paper", families=("all",), seeds=1).stages()
     large = next(s for s in stages if isinstance(s, Calibrate) and s.teacher.name == "google/gemma-3-12b-it")
     small = next(s for s in stages if isinstance(s, Distill) and s.student.name == "Qwen/Qwen3-1.7B")
-    pool = GpuPool(resources_for("paper"))
+    pool = GpuPool(Execution(resources_for("paper")))
     assert [len(names) for _, names in pool.acquire([large, small, large, small], limit=3)] == [2, 1, 2]
     assert [len(names) for _, names in pool.acquire([small, large, small], limit=9)] == [1, 2]
     assert pool.acquire([large, small], limit=9) == []
@@ -64,6 +64,25 @@ def test_a_stage_gets_the_gpus_that_hold_it_and_is_not_overtaken(monkeypatch):
     assert (resources.ranks, resources.shard, resources.tensor_parallel) == (2, "always", 1)
     again = resolve_layout(large, replace(resources_for("paper"), ranks=2, gpus=("4", "5")), Cards(2, 79.6))
     assert replace(again, gpus=()) == resources  # the job decides as the driver did
+
+
+@pytest.mark.usefixtures("eight")
+def test_a_chosen_layout_is_used_by_the_pool_and_by_the_job(monkeypatch):
+    """In a rehearsal, small models have the layouts of the large ones."""
+    monkeypatch.setattr("repro.pipeline.gpu_pool.installed_gpus", lambda: [{"memory_gib": 79.6}] * 8)
+    stages = plan("table2", scale="paper", families=("qwen3",), seeds=1).stages()
+    trained = next(s for s in stages if isinstance(s, Distill))
+    sampled = next(s for s in stages if s.kind == "sample")
+    layouts = {
+        trained.fingerprint: Layout(4, shard=True, micro_batch=2),
+        sampled.fingerprint: Layout(2, tensor_parallel=2),
+    }
+    execution = Execution(resources_for("paper"), layouts=layouts)
+    for stage, gpus in GpuPool(execution).acquire([trained, sampled], limit=2):
+        job = with_gpus(stage, execution.resources_of(stage), gpus)
+        assert resolve_layout(stage, job, visible_cards(gpus)).layout == layouts[stage.fingerprint]
+    judged = next(s for s in stages if s.kind == "evaluate")
+    assert execution.resources_of(judged) == execution.resources
 
 
 def test_without_a_gpu_the_layout_is_as_requested():
@@ -81,7 +100,7 @@ def test_without_a_gpu_the_layout_is_as_requested():
 def test_a_stage_that_needs_more_gpus_than_there_are_is_refused():
     sampled = next(s for s in plan("table2", scale="paper", seeds=1).stages() if s.kind == "sample")
     with pytest.raises(InputError, match="needs 16 GPUs, and there are 8"):
-        GpuPool(resources_for("paper", tensor_parallel=16)).acquire([sampled], limit=1)
+        GpuPool(Execution(resources_for("paper", tensor_parallel=16))).acquire([sampled], limit=1)
 
 
 @pytest.mark.usefixtures("eight")
@@ -96,17 +115,17 @@ def test_a_server_has_gpus_besides_the_ranks(monkeypatch):
         next(s for s in stages if isinstance(s, Distill) and s.config.method == "sft"),
         next(s for s in stages if s.kind == "sample"),
     )
-    acquired = dict(GpuPool(requested).acquire([calibrated, on_policy], limit=2))
+    acquired = dict(GpuPool(Execution(requested)).acquire([calibrated, on_policy], limit=2))
     for stage, gpus in acquired.items():
         job = with_gpus(stage, requested, gpus)
         again = resolve_layout(stage, job, visible_cards(gpus))
         assert (again.ranks, again.vllm_server) == (len(gpus) - 2, 2)
         assert again.gpus == gpus
     for stage in (off_policy, sampled):
-        ((_, gpus),) = GpuPool(requested).acquire([stage], limit=1)
+        ((_, gpus),) = GpuPool(Execution(requested)).acquire([stage], limit=1)
         assert resolve_layout(stage, with_gpus(stage, requested, gpus), visible_cards(gpus)).vllm_server == 0
     with pytest.raises(InputError, match="--ranks 7 --vllm-server 2: this machine has 8 GPUs"):
-        GpuPool(replace(requested, ranks=7))
+        GpuPool(Execution(replace(requested, ranks=7)))
 
 
 def test_too_few_gpus_for_a_server_are_refused_before_it_starts(tmp_path):
@@ -145,13 +164,13 @@ def test_a_process_of_a_stage_without_gpus_sees_none(monkeypatch):
 @pytest.mark.usefixtures("eight")
 def test_more_ranks_than_gpus_is_one_line():
     with pytest.raises(InputError, match="--ranks 9: this machine has 8 GPUs"):
-        GpuPool(Resources(ranks=9))
+        GpuPool(Execution(Resources(ranks=9)))
 
 
 @pytest.mark.parametrize(("visible", "backend"), [("", "local"), ("0,1", "slurm")])
 def test_a_driver_without_gpus_allocates_none_and_limits_nothing(monkeypatch, visible, backend):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    pool = GpuPool(Resources(ranks=2), enabled=backend != "slurm")
+    pool = GpuPool(Execution(Resources(ranks=2), backend=backend))
     assert pool.acquire(["a"] * 50, limit=40) == [("a", ())] * 40
 
 
@@ -194,6 +213,7 @@ def test_a_stage_whose_gpu_cannot_be_used_fails_instead_of_computing_on_the_cpu(
     """A GPU that has dropped off the bus, a node whose driver is broken, or a Slurm job that requested no GPU."""
     import torch
 
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # run_stage changes it: restored after the test
     monkeypatch.setenv("SUBMITIT_EXECUTOR", executor)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     stage = plan("table2", scale="small", seeds=1).stages()[0]

@@ -14,6 +14,7 @@ from repro.evaluation.graded import Graded, write_graded
 from repro.generation.rollouts import Rollout
 from repro.models.endpoint import API_KEY_VARIABLE
 from repro.models.loading import locate
+from repro.pipeline.cluster import Execution
 from repro.pipeline.context import make_context
 from repro.pipeline.gpu_pool import GpuPool
 from repro.pipeline.record import build_artifact
@@ -60,7 +61,7 @@ def test_it_needs_neither_the_hub_nor_a_gpu(monkeypatch):
     assert gpu_memory(stage) == gpu_memory(classified("none", "small"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("repro.pipeline.gpu_pool.installed_gpus", lambda: [{"name": "card", "memory_gib": 80.0}])
-    pool = GpuPool(Resources())
+    pool = GpuPool(Execution(Resources()))
     assert pool.acquire([stage], limit=1) == [(stage, ())]
     assert pool.acquire([stage.after], limit=1) == [(stage.after, ("0",))]
 

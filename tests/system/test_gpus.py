@@ -48,7 +48,7 @@ def small_stages():
 
 
 def allocated(stage, scale="small"):
-    ((_, names),) = GpuPool(resources_for(scale)).acquire([stage], limit=1)
+    ((_, names),) = GpuPool(Execution(resources_for(scale))).acquire([stage], limit=1)
     return names
 
 
@@ -142,7 +142,7 @@ def test_slices_of_a_gpu_in_mig_mode_are_gpus_by_themselves(machine, monkeypatch
     assert visible_gpus() == ("MIG-1111", "MIG-3333")
     assert allocated(small_stages[0]) == ("MIG-1111",)
     with pytest.raises(InputError, match="MIG slices cannot work together"):
-        GpuPool(resources_for("small", ranks=2)).acquire(
+        GpuPool(Execution(resources_for("small", ranks=2))).acquire(
             [stage for stage in small_stages if stage.kind == "sample"], limit=1
         )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
@@ -162,15 +162,15 @@ def test_vllm_gets_no_slice_whose_number_is_no_gpus(machine, monkeypatch, small_
     sampled = next(stage for stage in small_stages if stage.kind == "sample")
     trained = next(stage for stage in small_stages if stage.kind == "distill" and stage.config.method == "sft")
     assert sampled.workload.engine == "vllm"
-    pool = GpuPool(resources_for("small"))
+    pool = GpuPool(Execution(resources_for("small")))
     pool._free.reverse()
     assert pool.acquire([sampled, sampled], limit=2) == [(sampled, ("MIG-1111",))]
     assert pool.acquire([trained], limit=1) == [(trained, ("MIG-2222",))]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2222")
     with pytest.raises(InputError, match=r"cannot use the MIG slice MIG-2222.*Name a GPU's first slice") as error:
-        GpuPool(resources_for("small")).acquire([sampled], limit=1)
+        GpuPool(Execution(resources_for("small"))).acquire([sampled], limit=1)
     assert "\n" not in str(error.value)
-    assert GpuPool(resources_for("small")).acquire([trained], limit=1) == [(trained, ("MIG-2222",))]
+    assert GpuPool(Execution(resources_for("small"))).acquire([trained], limit=1) == [(trained, ("MIG-2222",))]
 
 
 def test_mig_mode_without_slices_has_no_gpu(machine):

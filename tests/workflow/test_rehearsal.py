@@ -7,11 +7,14 @@ import pytest
 from tiny_models import save_qwen
 
 from repro.errors import InputError
+from repro.models.miniature import SIZES
+from repro.planner.fit import placements
+from repro.planner.resources import resources_for
 from repro.recipes.catalog import STUDIES, plan, settings_of
 from repro.recipes.settings import Settings, flatten, override
 from repro.report.history import append_to_history
 from repro.workflow import rehearsal
-from repro.workflow.rehearsal import FEW, rehearsal_of, result_name
+from repro.workflow.rehearsal import FEW, planned_layouts, rehearsal_of, result_name
 
 COUNTS = (
     "steps",
@@ -85,6 +88,33 @@ def test_transformers_samples_where_there_is_no_gpu(has_gpu, given, engine, made
     planned = plan("table2", scale="small", seeds=1, assignments=given)
     settings = Settings.model_validate(rehearsal_of(planned, tmp_path, has_gpu=has_gpu, console=_quiet()).settings)
     assert settings.calibration.engine == settings.evaluation.engine == engine
+
+
+def test_stages_have_the_layouts_that_the_plan_gives_the_real_models(made, tmp_path, monkeypatch):
+    planned = plan("table2", scale="paper", families=("gemma3",), seeds=1)
+    rehearsed = rehearsal_of(planned, tmp_path, has_gpu=True, console=_quiet())
+    resources = resources_for("paper")
+    of_real = {
+        stage.label: placement
+        for stage, placement in zip(planned.stages(), placements(planned, planned.stages(), resources))
+    }
+    layouts = planned_layouts(planned, rehearsed, resources)
+    calibrated = next(stage for stage in rehearsed.stages() if stage.kind == "calibrate")
+    assert layouts[calibrated.fingerprint] == of_real[calibrated.label].layout
+    assert layouts[calibrated.fingerprint].shard
+    assert layouts.keys() == {stage.fingerprint for stage in rehearsed.stages()}
+    assert {layout.gpus for layout in planned_layouts(planned, rehearsed, resources, most_gpus=1).values()} == {1}
+    small_card = {"gpus": [{"memory_gib": 24.0}], "memory_gib": 64.0}
+    monkeypatch.setattr("repro.planner.fit.hardware", lambda: small_card)
+    assert calibrated.fingerprint not in planned_layouts(planned, rehearsed, resources)
+
+
+def test_a_miniature_is_spread_over_no_more_gpus_than_it_has_heads(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"gpus": [{"memory_gib": 80.0}] * 8, "memory_gib": 999.0})
+    planned = plan("table2", scale="paper", seeds=1)
+    rehearsed = rehearsal_of(planned, tmp_path, has_gpu=True, console=_quiet())
+    layouts = planned_layouts(planned, rehearsed, resources_for("paper", tensor_parallel=8))
+    assert {layout.tensor_parallel for layout in layouts.values()} == {1, SIZES["num_attention_heads"]}
 
 
 def test_results_of_different_settings_have_different_names():
