@@ -101,6 +101,7 @@ def run(
         machine = use_largest_gpus(machine) if rehearse else use_gpus_of(planned.scale, machine)
     execution = options.at_scale(planned.scale, machine)
     _check_server(planned, execution.resources)
+    _check_ranks(planned, execution.resources)
     check_name(name)
     if rehearse:
         out = out / FOLDER
@@ -208,6 +209,18 @@ def _check_server(study: "Study", resources: "Resources") -> None:
             f"--vllm-server {resources.vllm_server}: no stage of {study.name} samples with vLLM in training. Add --engine"
             " vllm to a study that calibrates or distils on-policy, or leave out --vllm-server."
         )
+
+
+def _check_ranks(study: "Study", resources: "Resources") -> None:
+    """Refuse what a training would refuse after hours of other stages."""
+    for stage in study.stages():
+        sequences = stage.workload.sequences_per_step
+        if stage.workload.trains and sequences % resources.ranks:
+            fewer = next(ranks for ranks in range(resources.ranks, 0, -1) if sequences % ranks == 0)
+            raise InputError(
+                f"--ranks {resources.ranks}: {stage.label} trains on {sequences} completions per step, which cannot be shared"
+                f" evenly. Use a divisor of {sequences}, such as --ranks {fewer}."
+            )
 
 
 def _warnings(
