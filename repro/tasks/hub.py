@@ -1,5 +1,6 @@
 """Rows from the hub, through `datasets`, which is imported only when rows are fetched."""
 
+import functools
 import json
 import logging
 import re
@@ -131,7 +132,13 @@ def _read_lines(url: str, revision: str) -> list[Fields]:
 
 def _older(hub_id: str, commit: str, rows: list[Fields]) -> list[Fields]:
     """Return the rows, with a warning that they may not be the newest."""
+    _warn_older(hub_id, commit)
+    return rows
+
+
+@functools.cache
+def _warn_older(hub_id: str, commit: str) -> None:
+    """Warn once per process: a run reads the rows of a task several times before its first stage."""
     _log.warning(
         f"data set {hub_id}: not reachable, so the cached rows are used (revision {commit[:12]}); they may not be the newest"
     )
-    return rows
