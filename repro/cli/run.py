@@ -188,18 +188,18 @@ def _confirm(study: "Study", out: Path, resources: "Resources", options: Executi
         InputError: there is no terminal to ask on, and no --yes.
         Exit: the answer is no.
     """
-    from repro.planner.dry_run import hours_to_run, print_plan
+    from repro.planner.dry_run import gpu_hours_to_run, print_plan
 
-    hours = hours_to_run(study, out, resources)
+    hours, gpu = gpu_hours_to_run(study, out, resources)
     if yes or not hours:
         return
     if not sys.stdin.isatty():
         raise InputError(
-            f"scale {study.scale} takes about {hours:,.0f} GPU-hours (H100): --dry-run shows the plan, --yes starts it"
+            f"scale {study.scale} takes about {hours:,.0f} GPU-hours ({gpu}): --dry-run shows the plan, --yes starts it"
             " (there is no terminal to ask at)."
         )
     print_plan(study, out, out_console, resources, options.most_workers, is_here=options.backend != "slurm")
-    if not typer.confirm(f"Start about {hours:,.0f} GPU-hours (H100)?"):
+    if not typer.confirm(f"Start about {hours:,.0f} GPU-hours ({gpu})?"):
         raise typer.Exit(0)
 
 

@@ -3,13 +3,15 @@
 import functools
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from repro.planner.cards import H100, Card, machine_gpu
 from repro.planner.records import MeasuredStage, read_measured
 from repro.stages import Stage
+from repro.system.hardware import hardware
 
 NEWEST_OF_A_KIND = 9
 """Number of records used per kind and model: the code and the machine's load change over time."""
@@ -38,6 +40,7 @@ class Corrections:
         others: for kinds without records, by whether GPUs are used.
         records: number of records by (GPUs are used, kind of stage).
         process_seconds: startup time of a stage's process on a CPU.
+        gpu: the GPU whose modelled seconds are multiplied.
     """
 
     models: dict[tuple[bool, str, str], float] = field(default_factory=dict)
@@ -45,12 +48,13 @@ class Corrections:
     others: dict[bool, float] = field(default_factory=dict)
     records: dict[tuple[bool, str], int] = field(default_factory=dict)
     process_seconds: float = 0.0
+    gpu: Card = H100
 
     def estimate(self, stage: Stage, modelled: float, *, on_gpu: bool) -> Estimate:
         """Return the seconds of a stage, including the startup of its process.
 
         Args:
-            modelled: from `roofline.stage_seconds`, on an H100 or a core.
+            modelled: from `roofline.stage_seconds`, on `gpu` or a core.
         """
         key = (on_gpu, stage.procedure)
         factor = self.models.get((*key, _model_name(stage))) or self.factors.get(key)
@@ -105,8 +109,8 @@ def shipped_corrections() -> Corrections:
 
 
 def corrections_from(out: Path) -> Corrections:
-    """Return this machine's factors from the records below `out`, or the shipped ones if there are none."""
-    return measured_corrections(read_measured(out))
+    """Return this machine's GPU and factors from the records below `out`, or the shipped ones if there are none."""
+    return replace(measured_corrections(read_measured(out)), gpu=machine_gpu(hardware()))
 
 
 def shipped_factor(on_gpu: bool, procedure: str) -> float:

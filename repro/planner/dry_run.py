@@ -44,7 +44,7 @@ def print_plan(
     planned = forecast(study, stages, cached, corrections, resources, workers)
     placed = dict(enumerate(placements(study, stages, resources)))
     rows = [(stage, cached[n], planned.stages[n].seconds, placed.get(n)) for n, stage in enumerate(stages)]
-    _print_stages(study, rows, console)
+    _print_stages(study, rows, corrections.gpu.name, console)
     _print_hours(study, planned, describe_source(study, stages, corrections), console)
     _print_sums(study, stages, console)
     _print_data(study, stages, console)
@@ -64,10 +64,11 @@ def _print_what_does_not_fit(study: Study, problems: Sequence[str], console: Con
         console.print(f"`repro run` would refuse: {refusal}", highlight=False, soft_wrap=True)
 
 
-def hours_to_run(study: Study, out: Path, resources: Resources) -> float:
-    """Return the hours of the stages that are not cached: on one core at toy scale, GPU-hours above it."""
-    stages = study.stages()
-    return forecast(study, stages, which_cached(stages, out), corrections_from(out), resources).total.seconds / 3600
+def gpu_hours_to_run(study: Study, out: Path, resources: Resources) -> tuple[float, str]:
+    """Return the GPU-hours of the stages that are not cached, and the GPU."""
+    stages, corrections = study.stages(), corrections_from(out)
+    total = forecast(study, stages, which_cached(stages, out), corrections, resources).total
+    return total.seconds / 3600, corrections.gpu.name
 
 
 def describe_source(study: Study, stages: Sequence[Stage], corrections: Corrections) -> str:
@@ -76,8 +77,10 @@ def describe_source(study: Study, stages: Sequence[Stage], corrections: Correcti
     kinds = {stage.procedure: corrections.records.get((on_gpu, stage.procedure), 0) for stage in stages}
     records = sum(kinds.values())
     if not records:
-        machine = "an H100" if on_gpu else "another machine"
-        return f"DERIVED for {machine}, no record of this machine yet"
+        source = (
+            f"DERIVED from the data sheet of the {corrections.gpu.name}" if on_gpu else "DERIVED for another machine"
+        )
+        return f"{source}, no record of this machine yet"
     without = [kind for kind, count in kinds.items() if not count and on_gpu in corrections.others]
     unmeasured = f"; no record yet of {', '.join(without)}" if without else ""
     return f"from {records} record{'s' if records > 1 else ''} of this machine{unmeasured}"
@@ -88,7 +91,7 @@ def _print_hours(study: Study, planned: Forecast, source: str, console: Console)
     needs = REQUIREMENTS[study.scale].description
     total = f"{describe_seconds(planned.total)} on one core"
     if study.scale != "toy":
-        total = f"{describe_gpu_hours(planned.total)} (of an H100 unless measured here)"
+        total = describe_gpu_hours(planned.total)
     console.print(
         f"to run: {total}; {describe_seconds(planned.wall)} with"
         f" {planned.workers} worker{'s' if planned.workers > 1 else ''}; needs {needs}",
@@ -100,16 +103,19 @@ def _print_hours(study: Study, planned: Forecast, source: str, console: Console)
     )
 
 
-def _print_stages(study: Study, rows: list[tuple[Stage, bool, float, Placement | None]], console: Console) -> None:
+def _print_stages(
+    study: Study, rows: list[tuple[Stage, bool, float, Placement | None]], gpu: str, console: Console
+) -> None:
     """Print the table of stages.
 
     Args:
         rows: (stage, whether it is cached, seconds to run, placement or None at toy scale).
+        gpu: whose hours are printed above toy scale.
     """
     toy = study.scale == "toy"
     table = Table(title=f"{study.name} at scale {study.scale}: {len(rows)} stages", title_justify="left")
     table.add_column("stage", overflow="fold", min_width=24)
-    columns = ["seed", "items", "tokens", "cached", _unit(study)]
+    columns = ["seed", "items", "tokens", "cached", "minutes on one core" if toy else f"GPU-hours ({gpu})"]
     for column in columns if toy else [*columns, "Table 5 (h)", "GPUs", "GiB on each", "host GiB", "disk GiB"]:
         table.add_column(column, justify="right")
     for stage, cached, seconds, placement in rows:
@@ -164,10 +170,6 @@ def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
         f" {f'{describe_gib(downloads)} of it' if downloads else 'no'} model downloads",
         highlight=False,
     )
-
-
-def _unit(study: Study) -> str:
-    return "minutes on one core" if study.scale == "toy" else "GPU-hours (H100)"
 
 
 def describe_data(stages: list[Stage]) -> list[str]:

@@ -1,7 +1,8 @@
 """Expected hours: the model of seconds (`roofline`) corrected by records (`corrections`), next to Table 5's.
 
-Above toy scale they are hours on one H100, with every completion at its length cap. `tests/planner/test_roofline.py`
-and docs/scale.md compare the model with Table 5's own rows, on counts that we ASSUME since the paper's are lost.
+Above toy scale they are hours on one GPU: this machine's if its data sheet is known (`cards.DATA_SHEETS`), else an
+H100. Every completion is at its length cap. `tests/planner/test_roofline.py` and docs/scale.md compare the model with
+Table 5's own rows, on counts that we ASSUME since the paper's are lost.
 """
 
 import functools
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import DistillationConfig
-from repro.planner.cards import CPU_CORE, H100, Card
+from repro.planner.cards import CPU_CORE, Card
 from repro.planner.corrections import Corrections, Estimate, shipped_corrections
 from repro.planner.placement import Cards, place
 from repro.planner.roofline import stage_seconds
@@ -57,25 +58,25 @@ def printed_hours() -> dict[str, float]:
 
 
 def estimate_stage(stage: Stage, corrections: Corrections, *, on_gpu: bool) -> Estimate:
-    """Return the seconds of a stage on one GPU or one core, including process startup.
+    """Return the seconds of a stage on one GPU (that of the corrections) or one core, including process startup.
 
-    A server's hours are not counted. A GPU means an H100, unless this machine's records correct that.
+    A server's hours are not counted.
     """
-    return corrections.estimate(stage, stage_seconds(stage, H100 if on_gpu else CPU_CORE), on_gpu=on_gpu)
+    return corrections.estimate(stage, stage_seconds(stage, corrections.gpu if on_gpu else CPU_CORE), on_gpu=on_gpu)
 
 
 def estimate(stage: Stage, scale: Scale, corrections: Corrections | None = None) -> Estimate:
     """Return the same at a given scale: toy models run on the CPU.
 
     Args:
-        corrections: None for the shipped ones.
+        corrections: None for the shipped ones, of an H100.
     """
     corrections = shipped_corrections() if corrections is None else corrections
     return estimate_stage(stage, corrections, on_gpu=scale != "toy" and stage.workload.uses_gpu)
 
 
 def expected_hours(stage: Stage, scale: Scale, corrections: Corrections | None = None) -> float:
-    """Return hours on one core at toy scale, and H100 hours above it."""
+    """Return hours on one core at toy scale, and hours on one GPU above it."""
     return estimate(stage, scale, corrections).seconds / 3600
 
 

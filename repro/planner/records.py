@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 
 from repro.errors import InputError
-from repro.planner.cards import CPU_CORE, H100
+from repro.planner.cards import CPU_CORE, machine_gpu
 from repro.planner.roofline import stage_seconds
 from repro.stages import Stage, stage_adapter
 from repro.stages.artifact import CACHE, RECORD
@@ -29,7 +29,7 @@ class MeasuredStage:
         on_gpu: GPUs were used.
         seconds: time of the stage in its process, multiplied by its GPUs.
         process_seconds: from process start to stage start; None if not recorded.
-        modelled: seconds predicted by the model without factors, on an H100 or a core.
+        modelled: seconds predicted by the model without factors, on such a GPU or a core.
         ended: date and time, UTC.
     """
 
@@ -81,7 +81,7 @@ def measured_stage(record: Mapping[str, Any]) -> MeasuredStage:
         on_gpu=gpus > 0,
         seconds=float(record["seconds"]) * max(1, gpus),
         process_seconds=None if started is None else float(started),
-        modelled=stage_seconds(stage, H100 if gpus else CPU_CORE),
+        modelled=stage_seconds(stage, machine_gpu(record["hardware"]) if gpus else CPU_CORE),
         ended=str(record["ended"]),
     )
 
