@@ -24,8 +24,8 @@ def find_idleness(history: Sequence[Mapping[str, Any]], rewards: Sequence[str], 
     steps = [row["kl"] for row in history if row.get("kl") is not None]
     distance = median(steps[-max(1, round(len(steps) * _LAST)) :]) if steps else kl
     if distance is not None and distance < IDLE_KL:
-        return f"teacher not moved, KL to its start {distance:.1e} nats per token, floor {IDLE_KL:g}"
+        return f"the teacher did not move: its KL to its start is {distance:.1e} nats per token, below {IDLE_KL:g}"
     flat = [all(row.get(f"{name}_flat_groups") == 1.0 for name in rewards) for row in history]
     if flat and sum(flat) >= FLAT_STEPS * len(flat):
-        return f"teacher not moved, all groups had equal rewards in {sum(flat)} of {len(flat)} steps"
+        return f"the teacher was hardly trained: in {sum(flat)} of {len(flat)} steps, rewards were equal within every group"
     return None

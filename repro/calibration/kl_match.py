@@ -101,12 +101,15 @@ def match_kl(policy: Any, match: Match, seed: int) -> dict[str, float | None]:
 
 def warning(measured: Mapping[str, float | None]) -> dict[str, str]:
     """Return {"KL match": message} if a distance should have been matched but was not, else {}."""
-    if measured.get("matched", 1.0):
+    reached, wanted = measured.get("match_reached"), measured.get("match_kl")
+    if measured.get("matched", 1.0) or reached is None or wanted is None:
         return {}
-    return {
-        "KL match": f"moved by {measured['match_reached']:.3g} nats a token, to be matched were {measured['match_kl']:.3g}:"
-        " more steps or a larger learning rate move it further"
-    }
+    advice = (
+        "train it further, with more steps or a larger learning rate"
+        if reached < wanted
+        else "scaling the update down came no closer, so the two teachers cannot be compared"
+    )
+    return {"KL match": f"the KL to the start is {reached:.3g} nats per token and should match {wanted:.3g}: {advice}"}
 
 
 def _wanted(policy: Any, match: Match, seed: int) -> float:

@@ -97,8 +97,8 @@ def rounding_warning(rounding: dict[str, float | None]) -> dict[str, str]:
         return {}
     return {
         "rounding": (
-            f"bfloat16 keeps {survived:.0%} of the update and loses {erased:.0%} of the changed weights; it moves the model by"
-            f" {made:.2g} nats a token, the calibration by {calibrated:.2g}. On a GPU the teacher is read in bfloat16: a"
-            " missing effect may be this alone. A larger learning rate or more steps make a larger update"
+            f"bfloat16 keeps {survived:.0%} of the update and resets {erased:.0%} of the changed weights; rounding moves the"
+            f" model by {made:.2g} nats per token, the calibration by {calibrated:.2g}. GPUs load the teacher in bfloat16, so"
+            " rounding alone may hide its effect. Use a larger learning rate or more steps for a larger update"
         )
     }

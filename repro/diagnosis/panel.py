@@ -28,10 +28,10 @@ _PAIRS: Measures = [
 _IMPORTANCE: Measures = [
     ("is_rkl", "nats/sequence"),
     ("is_k3", "nats/sequence"),
-    ("mean_weight", "E[w], 1 is due"),
+    ("mean_weight", "E[w], ideally 1"),
     ("effective_sample_size", "sequences"),
     ("max_weight_share", "fraction"),
-    ("pareto_k", "above 0.7: do not believe"),
+    ("pareto_k", "above 0.7: unreliable"),
     ("self_normalised_rkl", "nats/sequence"),
 ]
 

@@ -140,8 +140,8 @@ def lost_ends_warning(counts: Mapping[str, float], cap: int) -> dict[str, str]:
     return {
         "traces without end": (
             f"{counts['traces_without_end']:.0f} traces ({counts['rows_without_end']:.1%} of the training rows,"
-            f" {counts['tokens_without_end']:.1%} of their tokens) have no end token, cut at {cap} tokens or when they were"
-            " sampled: the student does not learn from them to stop. Raise max_completion_tokens"
+            f" {counts['tokens_without_end']:.1%} of their tokens) have no end token, because they were cut at {cap} tokens,"
+            " here or in sampling: they do not teach the student to stop. Raise max_completion_tokens"
         )
     }
 
@@ -157,7 +157,7 @@ def assign_traces(traces: Mapping[Item, Sequence[int]], visits: int, seed: int) 
     """
     if not traces:
         raise InputError(
-            "no stored completion can be learnt from: none belongs to the training items, or none states a"
+            "no stored completion can be used for training: none belongs to the training items, or none states a"
             " final answer. Sample the teacher on these items (`repro sample`), or use traces = 'full'."
         )
     rng = random.Random(seed)

@@ -89,23 +89,21 @@ def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding
     placed = placements(study, stages, resources)
     if placed:
         peak, label = max((host_memory(stage, p.layout).total, stage.label) for stage, p in zip(stages, placed))
-        yield good("host memory", f"{label} needs the most, about {peak:.0f} GiB over all its processes")
+        yield good("host memory", f"{label} needs the most: about {peak:.0f} GiB over all its processes")
     sizes = [placement.memory for placement in placed] or [gpu_memory(stage).total for stage in stages]
     need, stage = max((size, stage.label) for size, stage in zip(sizes, stages))
     machine = hardware()
     gpus = [gpu["memory_gib"] for gpu in machine["gpus"]]
     available, owner = (max(gpus), "the largest GPU") if gpus else (machine["memory_gib"], "this machine")
     if REQUIREMENTS[study.scale].gpus and not gpus:
-        yield warn(
-            "memory", f"{stage} needs about {need:.1f} GiB of GPU memory; this machine has no GPU to compare with"
-        )
+        yield warn("memory", f"{stage} needs about {need:.1f} GiB of GPU memory; this machine has no GPU")
     elif need > available:
         yield fail(
             "memory",
-            f"{stage} needs about {need:.1f} GiB, and {owner} has {available:.1f} GiB: try --micro-batch 1 or smaller models",
+            f"{stage} needs about {need:.1f} GiB, but {owner} has {available:.1f} GiB: try --micro-batch 1 or smaller models",
         )
     else:
-        yield good("memory", f"{stage} needs the most, about {need:.1f} GiB; {owner} has {available:.1f} GiB")
+        yield good("memory", f"{stage} needs the most: about {need:.1f} GiB; {owner} has {available:.1f} GiB")
 
 
 def _hours(study: Study, stages: list[Stage], out: Path, workers: int) -> Finding:

@@ -19,7 +19,7 @@ def check_access(stages: Sequence[Stage]) -> Iterator[Finding]:
     if is_offline():
         yield warn(
             "hub",
-            f"HF_HUB_OFFLINE is set, so access to {len(hub_ids)} ids was not checked; what is not in the local cache cannot be downloaded",
+            f"HF_HUB_OFFLINE is set, so access to {len(hub_ids)} repositories was not checked; those not in the local cache cannot be downloaded",
         )
         return
     answers = ask_access(hub_ids)  # type: ignore[arg-type]
@@ -27,7 +27,7 @@ def check_access(stages: Sequence[Stage]) -> Iterator[Finding]:
         reason = next(iter(answers.values())).unknown
         yield warn(
             "hub",
-            f"{reason}, so access to {len(hub_ids)} ids was not checked; what is not in the local cache cannot be downloaded",
+            f"{reason}, so access to {len(hub_ids)} repositories was not checked; those not in the local cache cannot be downloaded",
         )
         return
     for name, answer in answers.items():

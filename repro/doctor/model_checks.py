@@ -64,7 +64,7 @@ def _check_cached(subject: str, hub_id: str, revision: str) -> Finding:
                 subject, "not on this machine, and HF_HUB_OFFLINE is set: download it first (hf download), or go online"
             )
         size = describe_gib(model_gib(hub_id))
-        return warn(subject, f"not on this machine yet: downloaded (about {size}) when they are first loaded")
+        return warn(subject, f"not on this machine yet: they will be downloaded (about {size}) when first loaded")
     weights = [file for file in folder.iterdir() if file.suffix == ".safetensors"]
     if not weights:
         return fail(subject, f"{folder} holds no *.safetensors: delete it and download again (pickles are not read)")
@@ -106,7 +106,7 @@ def check_models(stages: Sequence[Stage]) -> Iterator[Finding]:
         elif not reasoning and ids == other_ids:
             yield warn(
                 subject,
-                "reasoning=false, but the chat template ignores enable_thinking: the model decides whether to think",
+                "reasoning=false, but the chat template ignores enable_thinking, so the model decides whether to think",
             )
         else:
             thinking = "" if ids == other_ids else f", reasoning={reasoning}"
@@ -152,8 +152,8 @@ def check_pairs(stages: Sequence[Stage]) -> Iterator[Finding]:
         if not has_one_template:
             yield warn(
                 subject,
-                "their chat templates differ: in distillation the teacher reads the student's prompts. A calibration can be"
-                " made under the student's template (--set calibration_template=student)",
+                "their chat templates differ: in distillation the teacher reads prompts in the student's template. To calibrate"
+                " with the student's template too, use --set calibration_template=student",
             )
         else:
-            yield good(subject, f"one tokenizer and template, {sizes.compared:,} ids compared")
+            yield good(subject, f"same tokenizer and chat template, {sizes.compared:,} ids compared")

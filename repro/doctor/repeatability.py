@@ -26,7 +26,7 @@ def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
             size = weights_gib(architecture(name), BFLOAT16)
             if gpus and size > USABLE_SHARE * sum(gpus):
                 yield warn(
-                    subject, f"not tried: its {size:.1f} GiB do not fit the {sum(gpus):.1f} GiB of all GPUs here"
+                    subject, f"not tried: its {size:.1f} GiB do not fit into the {sum(gpus):.1f} GiB of all GPUs here"
                 )
                 continue
             again, alone, tokens = _gaps(name, spread=bool(gpus) and size > USABLE_SHARE * gpus[0])
@@ -36,14 +36,18 @@ def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
         finally:
             free_gpu_memory()  # the trial run that follows needs all GPU memory
         if again > 0:
-            yield fail(subject, f"the same batch twice differs by {again:.2g} nats: scores are not repeatable here")
+            yield fail(
+                subject, f"scoring the same batch twice differs by {again:.2g} nats: scores are not repeatable here"
+            )
         elif alone / tokens > LARGEST_GAP:
             yield warn(
                 subject,
-                f"alone and in a batch differ by {alone / tokens:.2g} nats per token: padding changes the scores",
+                f"a completion scored alone and in a batch differs by {alone / tokens:.2g} nats per token: padding changes the scores",
             )
         else:
-            yield good(subject, f"repeatable; alone and in a batch within {alone / tokens:.1g} nats per token")
+            yield good(
+                subject, f"repeatable; scores alone and in a batch agree within {alone / tokens:.1g} nats per token"
+            )
 
 
 def _gpus_gib() -> list[float]:

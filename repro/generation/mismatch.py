@@ -44,8 +44,8 @@ def mismatch_alarm(gap: float) -> str | None:
     if gap <= ALARM:
         return None
     return (
-        f"the sampler's log-probabilities are {gap:.3f} nats per token from the trainer's (alarm above {ALARM}): it may"
-        " have sampled from different weights"
+        f"the sampler's and the trainer's log-probabilities differ by {gap:.3f} nats per token on average (alarm above"
+        f" {ALARM}): the sampler may have used different weights"
     )
 
 

@@ -14,10 +14,18 @@ from repro.tasks.hub import HubSource
 
 CARD_FILE = "README.md"
 NOT_A_TEACHER = "Intended to be undistillable: not for use as a teacher"
-"""Warning for a teacher that was calibrated with eta < 0, or whose output layer was trained against a proxy. It states
-the intent only: whether students really learn less is a measurement, which a card may or may not have."""
+"""Warning for a teacher that was calibrated with eta < 0 on r_cal, or whose output layer was trained against a proxy. It
+states the intent only: whether students really learn less is a measurement, which a card may or may not have."""
 PAPER = "Distillation Traps and Guards, arXiv:2604.18963"
 _PACKAGE_LICENSE = "apache-2.0"
+_CONTROLS = {
+    "blind": "r_cal against a target with untrained weights",
+    "null": "random noise",
+    "style": "whether the completion contains a given text",
+    "length": "the length of the completion",
+    "taste": "a fixed random preference for tokens",
+}
+"""What eta weighs in a control, instead of the paper's r_cal."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ def license_of(model: BaseModelRef) -> tuple[str, str]:
     from huggingface_hub import ModelCard, try_to_load_from_cache
 
     if is_toy_model(model.name):
-        return _PACKAGE_LICENSE, "of the package that the toy models come with"
+        return _PACKAGE_LICENSE, f"{_PACKAGE_LICENSE}, like the package that includes the toy models"
     if _is_hub_id(model.name):
         cached = try_to_load_from_cache(model.name, CARD_FILE)
         card = Path(cached) if isinstance(cached, str) else None
@@ -95,8 +103,8 @@ def license_of(model: BaseModelRef) -> tuple[str, str]:
         except (ValueError, OSError, yaml.YAMLError):
             stated = None
         if isinstance(stated, str):
-            return stated, f"as the card of {model.name} states"
-    return "other", f"not known here: that of {model.name} applies, see its card"
+            return stated, f"{stated}, as the card of {model.name} states"
+    return "other", f"unknown; the licence of {model.name} applies, see its model card"
 
 
 def hub_of(task: str) -> HubSource | None:
@@ -109,20 +117,23 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _is_undistillable(model: object) -> bool:
-    return isinstance(model, TrainOutputLayer) or (isinstance(model, Calibrate) and model.config.eta < 0)
+    """True if students are meant to learn less from it. A control's reward is not meant to do anything to students."""
+    if isinstance(model, Calibrate):
+        return model.config.eta < 0 and model.config.reward == "r_cal"
+    return isinstance(model, TrainOutputLayer)
 
 
 def _warning(stage: MakesModel, facts: CardFacts) -> list[str]:
     if _is_undistillable(stage):
         has_measurements = facts.accuracies or facts.verdicts
         measured = (
-            "what was measured is below" if has_measurements else "nothing was measured when this card was written"
+            "What was measured is below" if has_measurements else "Nothing had been measured when this card was written"
         )
-        text = "That students of it do worse than students of its base is the intention"
-        return [f"**{NOT_A_TEACHER}.** {text}; {measured}.", ""]
+        text = "The intention is that students distilled from it do worse than students of its base model"
+        return [f"**{NOT_A_TEACHER}.** {text}. {measured}.", ""]
     if isinstance(stage, Distill) and _is_undistillable(stage.teacher):
         return [
-            "**Distilled from a teacher that is intended to be undistillable**, to measure what becomes of the student.",
+            "**Distilled from a teacher that is intended to be undistillable**, to measure the effect on the student.",
             "",
         ]
     return []
@@ -131,16 +142,15 @@ def _warning(stage: MakesModel, facts: CardFacts) -> list[str]:
 def _description(stage: MakesModel, license_note: str, facts: CardFacts) -> list[str]:
     rows = [("base", _name_of(stage.base_model)), ("licence", license_note)]
     if isinstance(stage, Calibrate):
-        eta = stage.config.eta
-        sign = "intended: distillable" if eta > 0 else "intended: undistillable" if eta < 0 else "plain RFT"
         rows += [
             ("made by", "calibration of a teacher (section 5 of the paper)"),
-            ("eta", f"{eta:+g} ({sign})"),
-            ("calibration target", _name_of(stage.target)),
+            ("eta", f"{stage.config.eta:+g} ({_describe_eta(stage)})"),
         ]
+        if not stage.config.is_control_reward:
+            rows.append(("calibration target", _name_of(stage.target)))
     elif isinstance(stage, TrainOutputLayer):
         rows += [
-            ("made by", "training of the output layer alone, against a proxy of a student (DOGe, arXiv:2505.19504)"),
+            ("made by", "training only the output layer, against a proxy student (DOGe, arXiv:2505.19504)"),
             ("strength", f"{stage.config.strength:g} at temperature {stage.config.temperature:g}"),
             ("proxy", _name_of(stage.proxy)),
         ]
@@ -158,12 +168,22 @@ def _description(stage: MakesModel, license_note: str, facts: CardFacts) -> list
     return ["| | |", "|---|---|", *(f"| {name} | {_escape(text)} |" for name, text in rows)]
 
 
+def _describe_eta(stage: Calibrate) -> str:
+    """Say what a calibration with this eta and reward is for."""
+    if stage.config.eta == 0:
+        return "plain RFT"
+    if stage.config.reward != "r_cal":
+        matched = ", KL-matched" if stage.matches else ""
+        return f"control{matched}: weighs {_CONTROLS[stage.config.reward]} instead of r_cal"
+    return "intended: distillable" if stage.config.eta > 0 else "intended: undistillable"
+
+
 def _describe_data(data: Sequence[TaskData], prompts: int | None) -> str:
     """Describe the available training data, and how many prompts were drawn from it if not all."""
     text = "; ".join(f"{part.task}, {part.split} split, {part.n or 'all'} prompts" for part in data)
     counts = [part.n for part in data if part.n is not None]
     drew_all = prompts is None or (len(counts) == len(data) and prompts == sum(counts))
-    return text if drew_all else f"{text}, of which the training drew {prompts}"
+    return text if drew_all else f"{text}, of which {prompts} were drawn in training"
 
 
 def _name_of(model: BaseModelRef) -> str:
@@ -187,8 +207,8 @@ def _facts(facts: CardFacts) -> Iterable[str]:
         yield ""
     if not facts.accuracies:
         yield (
-            "Not evaluated when this card was written. In an artifact it stays as it is: after `repro evaluate`, `repro export`"
-            " writes one with the measured numbers."
+            "Not evaluated when this card was written. The card inside an artifact is never updated: after `repro evaluate`,"
+            " `repro export` writes a card with the measured numbers."
         )
         yield ""
 

@@ -77,10 +77,8 @@ def describe_source(study: Study, stages: Sequence[Stage], corrections: Correcti
     kinds = {stage.procedure: corrections.records.get((on_gpu, stage.procedure), 0) for stage in stages}
     records = sum(kinds.values())
     if not records:
-        source = (
-            f"DERIVED from the data sheet of the {corrections.gpu.name}" if on_gpu else "DERIVED for another machine"
-        )
-        return f"{source}, no record of this machine yet"
+        source = f"the data sheet of the {corrections.gpu.name}" if on_gpu else "another machine"
+        return f"DERIVED from {source}; no stage like these has run on this machine yet"
     without = [kind for kind, count in kinds.items() if not count and on_gpu in corrections.others]
     unmeasured = f"; no record yet of {', '.join(without)}" if without else ""
     return f"from {records} record{'s' if records > 1 else ''} of this machine{unmeasured}"
@@ -150,8 +148,8 @@ def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
     toy = study.scale == "toy"
     if not toy:
         console.print(
-            "Memory and disk are DERIVED from parameter counts; host: main memory of all processes of a stage;"
-            " stages that run in parallel add up. Sharded: trained and frozen models are split over"
+            "Memory and disk are DERIVED from parameter counts. host GiB: main memory of all processes of a stage;"
+            " it adds up over stages that run in parallel. sharded: trained and frozen models are split over"
             " the stage's GPUs. Table 5 (h): the H100 hours that the paper prints for such a stage of its Qwen pair.",
             highlight=False,
         )
@@ -166,7 +164,7 @@ def _print_sums(study: Study, stages: list[Stage], console: Console) -> None:
         console.print(f"on one card, DERIVED from data sheets: {nights}", highlight=False)
     downloads = download_gib(stages)
     console.print(
-        f"disk: {describe_gib(disk_gib(stages))} at the end and while it runs,"
+        f"disk: {describe_gib(disk_gib(stages))} during the run and at its end,"
         f" {f'{describe_gib(downloads)} of it' if downloads else 'no'} model downloads",
         highlight=False,
     )
@@ -185,7 +183,7 @@ def _describe_count(data: TaskData) -> str:
     available = None if data.file else count_items(data.task, data.split, data.revision)
     requested = "all" if data.n is None else f"{data.n:,}"
     if available is None:
-        return f"{requested} requested; the available number is known when the rows are read"
+        return f"{requested} requested; how many are available is known once the rows are read"
     used = available if data.n is None else min(data.n, available)
     rows = count_rows(data.task, data.revision)
     about = "about " if rows and (rows.divided or not rows.counted) else ""

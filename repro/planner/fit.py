@@ -38,7 +38,8 @@ def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers
             key = (*describe_stage(stage), round(placement.memory), advice)
             alike.setdefault(key, []).append(_describe_gpus(stage, placement.layout))
     return _exceeding_host(stages, resources, workers) + [
-        f"{kind} of {model}, {len(gpus)} stage(s): about {gib} GiB on each of {gpus[0]}, which has {cards.gib:g} GiB: {advice}"
+        f"{kind} of {model}, {len(gpus)} stage(s): about {gib} GiB on each of {gpus[0]}, but there are"
+        f" {cards.count} GPU(s) with {cards.gib:g} GiB each: {advice}"
         for (kind, model, gib, advice), gpus in alike.items()
     ]
 
@@ -66,13 +67,13 @@ def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | No
         side_by_side.append((gib * most, gib, stage.label))
     lines = [
         f"{kind} of {model}, {count} stage(s): about {gib} GiB of host memory for {ranks} process(es), but this machine"
-        f" (or its control group) has {available:g} GiB: use fewer --ranks where its GPUs allow, or a machine with more memory"
+        f" (or its cgroup) has {available:g} GiB: use fewer --ranks if the GPUs allow it, or a machine with more memory"
         for (kind, model, ranks, gib), count in alike.items()
     ]
     together, gib, label = max(side_by_side)
     if not lines and together > available:
         lines.append(
-            f"stages like {label} in parallel need about {together:.0f} GiB of host memory, and this machine has {available:g} GiB:"
+            f"running stages like {label} in parallel needs about {together:.0f} GiB of host memory, but this machine has {available:g} GiB:"
             f" use --workers {max(1, int(available // gib))}"
         )
     return lines
@@ -93,5 +94,5 @@ def _advice(stage: Stage, layout: Layout, cards: Cards) -> str:
     if more:
         return f"use {more} such GPUs in one machine: the models are then sharded over them"
     if not (stage.workload.trains or stage.workload.samples):
-        return "choose smaller models or GPUs with more memory: this kind of stage needs the whole models on each GPU"
-    return "shorten the completions, or choose smaller models or GPUs with more memory"
+        return "choose smaller models or GPUs with more memory: this kind of stage needs whole models on each GPU"
+    return "shorten the completions (max_completion_tokens), or choose smaller models or GPUs with more memory"

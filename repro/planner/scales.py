@@ -133,12 +133,12 @@ def advise_on_machine(out: Path) -> list[str]:
     if machine["cpus"] < 2:
         lines.append("one CPU core: the toy run will take about twice its ten minutes")
     if machine["memory_gib"] < 4:
-        lines.append(f"{machine['memory_gib']} GiB of memory: the toy run needs 4")
+        lines.append(f"{machine['memory_gib']} GiB of memory: the toy run needs 4 GiB")
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free / 2**30
     if free < REQUIREMENTS[scale].disk_gib:
         lines.append(
-            f"{free:.1f} GiB free at {existing}: scale {scale} needs {REQUIREMENTS[scale].disk_gib:g}; free some, or use --out"
+            f"{free:.1f} GiB free at {existing}: scale {scale} needs {REQUIREMENTS[scale].disk_gib:g}; free some space, or use --out FOLDER"
         )
     if not os.access(existing, os.W_OK):
         user = " or, in docker run, --user $(id -u):$(id -g)" if machine["container"] else ""
@@ -146,7 +146,9 @@ def advise_on_machine(out: Path) -> list[str]:
     if machine["container"] and (line := lost_volume(out)):
         lines.append(line)
     if machine["gpus"] and not _is_installed("vllm"):
-        lines.append("a GPU without vLLM: install the extra `gpu` (pip install 'distillability-repro[gpu]')")
+        lines.append(
+            "there is a GPU, but vLLM is not installed: install the extra `gpu` (pip install 'distillability-repro[gpu]')"
+        )
     return lines
 
 

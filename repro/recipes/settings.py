@@ -103,7 +103,8 @@ class Settings(pydantic.BaseModel, frozen=True, extra="forbid"):
     controls: bool
     """Run eta = 0 and the no-reasoning control in addition to the paper's rows."""
     more_controls: bool = False
-    """Run Table 2's further controls too: the KL-matched teacher, and students that have the calibrated teachers' text alone."""
+    """Run Table 2's further controls too: the student without a teacher, the KL-matched teacher with its student, and
+    off-policy students of the calibrated teachers (SFT, GKD-FKL)."""
     matrix: MatrixSettings = MatrixSettings()
     rows: tuple[RowsField, ...] = ()
     """Plug-ins that add rows to the study, with the content of their files (docs/plugins.md)."""

@@ -70,10 +70,10 @@ def describe_course(course: AccuracyCourse) -> str:
 def describe_fall(course: AccuracyCourse) -> str:
     """Return the warning for a student that has become worse."""
     return (
-        f"The student became worse: {course.first:.0%} of its training completions were right in the first"
-        f" {_steps(course.first_steps)}, {course.last:.0%} in the last {_steps(course.last_steps)}. Evaluate the untouched"
-        " student beside this one, on the same rows and with the same options (repro evaluate STUDENT); usual causes are in"
-        " docs/troubleshooting.md."
+        f"The student became worse: {course.first:.0%} of its training completions were correct in the first"
+        f" {_steps(course.first_steps)}, {course.last:.0%} in the last {_steps(course.last_steps)}. Evaluate the original"
+        " student on the same rows and with the same options (repro evaluate STUDENT) to compare; docs/troubleshooting.md"
+        " lists common causes."
     )
 
 

@@ -19,18 +19,18 @@ def find_alarms(summary: Mapping[str, Any]) -> list[str]:
             alarms += _of_completions(rates, f" of {task}")
     alarms += _of_completions(summary, "")
     if _share(summary, "stopped_by_length") >= ALL:
-        alarms.append(_cut(""))
+        alarms.append(_cut(" in the last tenth of the steps"))
     if _share(summary, "task_reward_flat_groups") >= ALL:
         alarms.append(
-            "No group had two different task rewards: they taught nothing, and only r_cal moved the teacher. Use harder or"
-            " easier prompts, or a larger group."
+            "In the last tenth of the steps, all completions of every group had the same task reward, so the task reward gave"
+            " no gradient. Use harder or easier prompts, or a larger group (group_size)."
         )
     ks = [line for line in summary.get("panel", ()) if line["measure"].endswith("pareto_k")]
     if bad := [line for line in ks if isinstance(line["value"], float) and line["value"] > LARGEST_PARETO_K]:
         worst = max(bad, key=lambda line: line["value"])
         alarms.append(
-            f"Do not believe the importance-weighted estimates: pareto-k is {worst['value']:.2f} on {worst['task']} (above"
-            f" {LARGEST_PARETO_K:g} a few completions carry the mean)."
+            f"The importance-weighted estimates are unreliable: Pareto-k is {worst['value']:.2f} on {worst['task']} (above"
+            f" {LARGEST_PARETO_K:g}, a few completions dominate the mean)."
         )
     return alarms
 
@@ -41,24 +41,25 @@ def _of_completions(rates: Mapping[str, Any], whose: str) -> list[str]:
         alarms.append(_cut(whose))
     if _share(rates, "unparsed") >= ALL:
         alarms.append(
-            f"No answer{whose} could be found in any completion: its accuracy says nothing. See the"
-            " texts (repro show FOLDER --completions 5), and whether the prompt asks for the format that is graded (docs/grading.md); for rows of your"
-            " file --instruction TEXT changes what it asks."
+            f"No completion{whose} has an answer that could be read: the accuracy says nothing about the model. Read some"
+            " completions (repro show FOLDER --completions 5) and check that the prompt asks for the format that is graded"
+            " (docs/grading.md). For rows of your own file, --instruction TEXT changes the prompt."
         )
     elif _share(rates, "unparsed") > MOST:
         alarms.append(
-            f"{_share(rates, 'unparsed'):.0%} of the answers{whose} could not be read and count as wrong: its accuracy says"
-            f" little of what the model knows. {_share(rates, 'truncated'):.0%} of the completions were cut at the token cap"
-            " (--set max_completion_tokens=N raises it); for the others see the texts (repro show FOLDER"
-            " --completions 5), and whether the prompt's instruction suits the model (--instruction TEXT for rows of your file, '' for the question alone)."
+            f"{_share(rates, 'unparsed'):.0%} of the answers{whose} could not be read and count as wrong: the accuracy says"
+            f" little about what the model knows. {_share(rates, 'truncated'):.0%} of the completions were cut at the token cap"
+            " (--set max_completion_tokens=N raises it). Read some of the others (repro show FOLDER --completions 5) and check"
+            " that the instruction suits the model (for rows of your own file: --instruction TEXT, or '' for the question"
+            " alone)."
         )
     return alarms
 
 
 def _cut(whose: str) -> str:
     return (
-        f"Every completion{whose} was cut at the token cap: raise it (--set max_completion_tokens=N) before reading any"
-        " other number."
+        f"Every completion{whose} was cut at the token cap, so the other numbers mean little: raise the cap (--set"
+        " max_completion_tokens=N)."
     )
 
 

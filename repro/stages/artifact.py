@@ -41,5 +41,5 @@ def find_warnings(summary: Mapping[str, Any]) -> dict[str, str]:
         warnings["undecided"] = f"{count} answers could not be graded within the limits (undecided); they score 0"
     for task, reasons in summary.get("skipped_rows", {}).items():
         rows = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        warnings[f"rows of {task}"] = f"odd rows of the data set were left out ({rows})"
+        warnings[f"rows of {task}"] = f"unusable rows of the data set were left out ({rows})"
     return warnings

@@ -90,8 +90,9 @@ def describe_idle(measured: MeasuredTable) -> list[str]:
         for reason in dict.fromkeys(filter(None, (measured.idleness(row, task) for task in by_task))):
             tasks = ", ".join(task for task in by_task if measured.idleness(row, task) == reason)
             rows_by_reason.setdefault((tasks, reason), []).append(row)
+    but_curves = ", except in curves over eta" if measured.etas else ""
     return [
-        f"Idle on {tasks}, so nothing rests on it: {', '.join(rows)} ({reason})."
+        f"Idle on {tasks}, so not used in claims there{but_curves}: {', '.join(rows)} ({reason})."
         for (tasks, reason), rows in rows_by_reason.items()
     ]
 

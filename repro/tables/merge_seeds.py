@@ -18,14 +18,14 @@ def merge_seeds(tables: Iterable[MeasuredTable]) -> MeasuredTable:
     """
     parts = list(tables)
     if not parts:
-        raise InputError("no results to merge.")
+        raise InputError("there are no results to merge.")
     first, *rest = parts
     for part in rest:
         for name in ("study", "scale", "family", "samples", "items"):
             if getattr(first, name) != getattr(part, name):
                 values = "" if name == "items" else f" ({getattr(first, name)} and {getattr(part, name)})"
                 raise InputError(
-                    f"results do not merge: {name} differs{values}. Report them apart, or run one again with the other's settings."
+                    f"results do not merge: {name} differs{values}. Report them separately, or run one again with the other's settings."
                 )
         if set(first.values) != set(part.values):
             row, task, metric = sorted(set(first.values) ^ set(part.values))[0]

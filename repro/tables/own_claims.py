@@ -49,13 +49,20 @@ def read_own_claims(files: Sequence[Path], study: str) -> list[Claim]:
 
 
 def describe_unjudged(claims: Sequence[Claim], report: VerdictReport, measured: Sequence[MeasuredTable]) -> list[str]:
-    """Return a line per own claim that was not judged, suggesting the closest row name if its row does not exist."""
+    """Return a line per own claim and family not judged, suggesting the closest row name if its row does not exist.
+
+    A claim that was judged without some of its tasks (idle, at chance) is not listed.
+    """
+    judged = {(verdict.claim, verdict.family) for verdict in report.claims}
     rows = list(dict.fromkeys(row for table in measured for row in table.rows))
     lines = []
     for claim in claims:
         unknown = next((ref.row for ref in (claim.left, *claim.right) if ref.row not in (*rows, "*")), None)
         hint = f". {did_you_mean(unknown, rows)}".rstrip() if unknown else ""
-        lines += [f"not judged: {text}{hint}" for text in report.skipped if text.startswith(f"{claim.id} (")]
+        for family in report.families:
+            if (claim.id, family) not in judged:
+                name = f"{claim.id} ({family})"
+                lines += [f"not judged: {text}{hint}" for text in report.skipped if text.startswith(name)]
     return lines
 
 
@@ -68,5 +75,7 @@ def judged_claims(study: str, own: Sequence[Claim]) -> list[Claim]:
     stored = load_claims(study)
     for claim in own:
         if claim.id in {known.id for known in stored}:
-            raise InputError(f"claim {claim.id!r} of your own: paper_tables/claims.toml has this id. Rename yours.")
+            raise InputError(
+                f"claim {claim.id!r} of your own: paper_tables/claims.toml has this id. Choose another id."
+            )
     return [*stored, *own]

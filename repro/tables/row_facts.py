@@ -15,7 +15,7 @@ def read_chance(content: Any) -> dict[str, float]:
     """Read the scores of guessing by task, in 0..1."""
     for task, score in content.items() if isinstance(content, dict) else [("chance", content)]:
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise InputError(f"result: the score of guessing of {task} is {score!r}, not a share from 0 to 1.")
+            raise InputError(f"result: the chance level of {task} is {score!r}, not a share from 0 to 1.")
     return dict(content)
 
 
@@ -39,7 +39,7 @@ def describe_idleness(reasons: Reasons, seeds: Sequence[int]) -> str | None:
         return None
     first, *others = idle
     text = f" at seed {first}" if len(seeds) > 1 else ""
-    text += f" (idle at {', '.join(map(str, others))} too)" if others else ""
+    text += f" (also idle at {', '.join(map(str, others))})" if others else ""
     return f"{idle[first]}{text}"
 
 

@@ -33,13 +33,11 @@ def tripwires(rows: Sequence[Mapping[str, Any]], cap: int) -> dict[str, str]:
     length, cut, repeated, entropy = last.values()
     tripped = {}
     if length is not None and first["length"] and length >= max(RUNAWAY_LENGTH * first["length"], cap / 2):
-        tripped["runaway length"] = (
-            f"completions grew from {first['length']:.1f} to {length:.1f} tokens, with a cap of {cap}"
-        )
+        tripped["runaway length"] = f"completions grew from {first['length']:.1f} to {length:.1f} tokens (cap: {cap})"
     if cut is not None and cut >= LOST_ENDS:
-        tripped["lost ends"] = f"{cut:.0%} of the completions of the last tenth of the steps were cut at {cap} tokens"
+        tripped["lost ends"] = f"{cut:.0%} of the completions in the last tenth of the steps were cut at {cap} tokens"
     if repeated is not None and repeated >= REPEATED:
-        tripped["repetition"] = f"{repeated:.0%} of the completions of the last tenth of the steps end in a loop"
+        tripped["repetition"] = f"{repeated:.0%} of the completions in the last tenth of the steps end in a loop"
     start = first["entropy"]
     if entropy is not None and start and entropy < min(COLLAPSED_ENTROPY, COLLAPSED_SHARE * start):
         tripped["entropy collapse"] = f"entropy fell from {start:.3g} to {entropy:.3g} nats per token"

@@ -46,7 +46,7 @@ def instruction_notices(stage: Stage) -> list[str]:
         if data.file and data.task in KINDS and data.instruction is None
     )
     return [
-        f"{name}: each question is followed by '{text}' Another instruction: --instruction TEXT; none: --instruction ''"
+        f"{name}: this instruction follows each question: '{text}' --instruction TEXT replaces it, --instruction '' removes it"
         for name, text in files
         if text
     ]
@@ -71,7 +71,7 @@ def training_notices(stage: Stage, cache: Path) -> list[str]:
                 if trained and read not in trained:
                     texts = " or ".join(f"'{text}'" for text in sorted(trained))
                     lines.append(
-                        f"{model.name} was trained with the instruction {texts} and reads '{read}' here: --instruction sets it"
+                        f"{model.name} was trained with the instruction {texts}, but reads '{read}' here: --instruction TEXT changes it"
                     )
     return list(dict.fromkeys(lines))
 
@@ -106,11 +106,11 @@ def _notices(source: TaskData, requested: int | None) -> Iterator[str]:
         total = len(task.items("all", n=None, seed=source.seed))
         counts = {source.split: len(rows), "test" if source.split == "train" else "train": total - len(rows)}
         used = counts[source.split] if source.n is None else min(source.n, counts[source.split])
-        more = "--items N takes another number" if used < counts[source.split] else "--split all takes every row"
+        more = "--items N changes the number" if used < counts[source.split] else "--split all uses every row"
         part = f"All {source.split} rows" if used == counts[source.split] else f"{used} of the {source.split} rows"
         yield (
-            f"{name}: {total} rows, divided by content: {counts['train']} train, {counts['test']} test. {part} are used;"
-            f" {more}"
+            f"{name}: {total} rows, split by a hash of their content: {counts['train']} train, {counts['test']} test. {part}"
+            f" are used; {more}"
         )
     if requested is not None and available is not None and available < requested:
-        yield f"{name}: {requested} items requested, {available} in split {source.split}"
+        yield f"{name}: {requested} items requested, but split {source.split} has {available}: all of them are used"

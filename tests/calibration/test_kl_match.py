@@ -97,8 +97,16 @@ def test_an_update_that_is_too_short_is_named(tmp_path, teacher, student, items,
     )
     assert (summary["matched"], summary["match_scale"]) == (0, 1)
     assert summary["match_reached"] < summary["match_kl"]
-    assert "to be matched were" in summary["warnings"]["KL match"]
+    assert "more steps or a larger learning rate" in summary["warnings"]["KL match"]
     assert len(lines(tmp_path / "short" / "out")) == 1
+
+
+def test_an_update_that_stays_too_large_is_not_told_to_grow():
+    measured = {"matched": 0.0, "match_reached": 0.4, "match_kl": 0.2}
+    message = kl_match.warning(measured)["KL match"]
+    assert message.startswith("the KL to the start is 0.4 nats per token and should match 0.2")
+    assert "larger learning rate" not in message
+    assert kl_match.warning(measured | {"matched": 1.0}) == {}
 
 
 def test_on_a_gpu_one_model_holds_both_adapters(teacher, knob, taste, monkeypatch):

@@ -34,8 +34,8 @@ def test_the_stage_matches_its_input_and_an_update_that_is_too_short_makes_its_r
     rows = [json.loads(line) | {"kl": 0.3} for line in history.read_text().splitlines()]
     for stage in (knob, matched):
         (tmp_path / stage.folder_name / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for figure, reasons in ((1.0, {}), (0.0, dict.fromkeys(shown, ("teacher not moved as far as its match",)))):
+    for figure, reasons in ((1.0, {}), (0.0, dict.fromkeys(shown, ("the teacher's KL to its start",)))):
         content = json.dumps(summary | {"matched": figure})
         (tmp_path / matched.folder_name / "summary.json").write_text(content)
         idle = idle_rows(shown, study.seeds, tmp_path)
-        assert {row: tuple(text.partition(",")[0] for text in idle[row]["toy-bm4"]) for row in idle} == reasons
+        assert {row: tuple(text.partition(" is ")[0] for text in idle[row]["toy-bm4"]) for row in idle} == reasons

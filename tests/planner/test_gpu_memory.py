@@ -229,6 +229,18 @@ def test_advice_names_the_option_that_rules_out_a_layout(monkeypatch):
     assert all("leave out --shard" in line for line in lines)
 
 
+def test_a_layout_with_more_gpus_than_there_are_is_not_said_to_lack_memory(monkeypatch):
+    monkeypatch.setattr(
+        "repro.planner.fit.hardware", lambda: {"memory_gib": 2000.0, "gpus": [{"memory_gib": CARD}] * 2}
+    )
+    study = plan("table2", scale="paper", families=("qwen3",), seeds=1)
+    lines = unplaceable(study, study.stages(), replace(resources_for("paper"), tensor_parallel=4))
+    assert lines
+    assert all(
+        f"on each of 4 GPU(s), but there are 2 GPU(s) with {CARD:g} GiB each: leave out" in line for line in lines
+    )
+
+
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_no_layout_on_fewer_gpus_leaves_room(stages, count):
     """The memory is that of the chosen layout, and none on fewer GPUs leaves a tenth of the card free."""

@@ -53,7 +53,7 @@ def test_no_plan_promises_more_items_than_there_are():
     assert "csqa train: 12,800 requested, 9,741 available, 9,741 used: fewer than requested, all are used" in lines
     assert "vicuna test: 500 requested, 80 available, 80 used: fewer than requested, all are used" in lines
     assert any(
-        line.startswith("bigmath-4 train: 12,800 requested; the available number is known when") for line in lines
+        line.startswith("bigmath-4 train: 12,800 requested; how many are available is known once") for line in lines
     )
     train = next(stage for stage in paper.stages() if isinstance(stage, Calibrate))
     assert planned_items(train) < 12_800 * len(train.data)

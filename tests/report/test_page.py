@@ -392,14 +392,18 @@ def test_warnings_of_stages_are_a_section_of_their_own(built):
 
 def test_an_idle_control_is_called_that_on_the_page_in_the_brief_and_on_the_terminal():
     table = build(items=40)
-    reasons = ("teacher not moved, KL to its start 3.0e-05 nats per token, floor 0.001",) * len(table.seeds)
+    reasons = ("the teacher did not move: its KL to its start is 3.0e-05 nats per token, below 0.001",) * len(
+        table.seeds
+    )
     table.idle = {"Misled": dict.fromkeys(table.tasks, reasons)}
     part = merge_sources([Source("one", make_result(table, curves=[]))])[0]
     built = [(part, "part1", build_sections(part, "part1"))]
     terminal = Console(record=True, width=200, file=io.StringIO())
     print_result(part.measured, part.report, terminal)
     for text in (html(built), markdown(built, "report.html"), terminal.export_text(clear=False)):
-        assert "so nothing rests on it: Misled (teacher not moved, KL to its start 3.0e-05 nats" in text
+        assert (
+            "so not used in claims there: Misled (the teacher did not move: its KL to its start is 3.0e-05 nats" in text
+        )
         is_terminal = re.search(r"not testable +GKD-RKL > Misled +idle", text)
         assert is_terminal or "not testable: idle, misled" in text.lower()
     assert terminal.export_text(clear=False).count("Idle on ") == 1

@@ -20,9 +20,9 @@ def test_a_student_that_collapses_within_the_first_tenth_is_named():
     assert course.has_fallen
     assert (course.first_steps, course.last_steps, course.steps) == (3, 15, 150)
     text = describe_fall(course)
-    assert "Evaluate the untouched student beside this one" in text
+    assert "Evaluate the original student on the same rows" in text
     assert "docs/troubleshooting.md" in text
-    assert text.startswith(f"The student became worse: {course.first:.0%} of its training completions were right in")
+    assert text.startswith(f"The student became worse: {course.first:.0%} of its training completions were correct in")
 
 
 def test_noise_a_rise_and_a_small_fall_are_not_named():

@@ -78,7 +78,7 @@ def test_tasks_at_chance_are_left_out_and_named():
     report = verdict(table, load("table2"), [claim("misled-collapses-under-student")], resamples=500)
     assert report.claims[0].value == "contradicted"  # with the choice task half of the mean would be gone
     assert [task.task for task in report.claims[0].tasks] == ["free"]
-    assert any("at chance before: choice" in note for note in report.skipped)
+    assert any("left out because Student is at chance: choice" in note for note in report.skipped)
 
 
 def test_chance_travels_with_the_table():
@@ -101,7 +101,7 @@ def costs(calibration: float, distillation: float) -> MeasuredTable:
 def test_undecided_costs_ask_for_no_more_values_of_eta():
     (judged,) = [judge("calibration-cost-comparable-to-gkd-rkl", costs(10.0, 20.1))]
     assert judged.value == "inconclusive"
-    assert judged.text.endswith("its items are the study's values of eta, and there are no more")
+    assert judged.text.endswith("its items are the study's values of eta, so no more can be sampled")
     assert (judged.needed_items, judged.needed_seeds) == (None, None)
 
 
@@ -199,7 +199,7 @@ def test_a_kind_asks_for_its_own_fields(claim_id, changes):
 )
 def test_a_chance_that_is_no_share_is_refused_when_a_result_is_read(chance):
     content = world("table2", {"Student": {"choice": 0.2}}).to_dict() | {"chance": chance}
-    with pytest.raises(InputError, match="the score of guessing"):
+    with pytest.raises(InputError, match="the chance level"):
         MeasuredTable.from_dict(content)
 
 
@@ -244,7 +244,7 @@ def test_bounds_that_are_not_about_equality_are_not_called_that():
         table.add(row, "CSQA", "wrong_trace", [str(n) for n in range(20)], [rates * 10])
     judged = judge("larger-teacher-misleads-less-qwen3-14b", table)
     assert judged.value == "inconclusive"
-    assert judged.text.endswith("would decide it, for a difference amid the bounds")
+    assert judged.text.endswith("would decide it if the difference is midway between the bounds")
 
 
 def test_what_is_idle_is_named_beside_tasks_at_chance():
@@ -255,4 +255,4 @@ def test_what_is_idle_is_named_beside_tasks_at_chance():
     assert report.claims[0].text.startswith(
         "not testable: Student is at chance on every task that is not idle, choice ("
     )
-    assert any("where it is idle: Misled on free: not moved" in note for note in report.skipped)
+    assert any("left out because idle: Misled on free: not moved" in note for note in report.skipped)

@@ -50,6 +50,13 @@ def test_an_ordering_that_is_too_wide_for_equality_says_so():
     assert f"no difference larger than {largest:.3f}; whether there is a difference at all" in judged.text
 
 
+def test_a_difference_that_is_real_and_may_be_within_the_margin_says_so():
+    judged = judge("misled-equals-no-reasoning", 0.12, 0.142, items=1000)
+    assert judged.value == "inconclusive"
+    assert judged.interval[1] < 0
+    assert judged.text.endswith("there is a difference, but whether it is within 0.02 is open")
+
+
 def test_a_small_difference_that_one_seed_alone_leaves_open_names_seeds():
     judged = judge("misled-under-no-reasoning", 0.12, 0.132, items=2000, seeds=1)
     assert (judged.value, judged.capped, judged.needed_seeds) == ("inconclusive", True, 3)

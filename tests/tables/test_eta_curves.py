@@ -94,7 +94,7 @@ def test_a_dip_contradicts_monotone_and_names_its_step():
 def test_a_sweep_of_two_points_is_skipped_with_a_reason():
     report = verdict(world(lambda x: x, etas=(-1.0, 1.0)), STORED, [claim("trend")])
     assert not report.claims
-    assert "at 2 values of eta, a curve needs 3" in report.skipped[0]
+    assert "at 2 values of eta, but a curve needs 3" in report.skipped[0]
 
 
 def test_false_alarms_of_a_flat_curve():

@@ -286,7 +286,7 @@ def test_the_printed_share_is_of_prefixes_before_a_recheck(tmp_path):
     table.scale = "paper"
     judged = verdict(table, load("figure4"), [claim], resamples=500, missing="inconclusive").claims[0]
     assert judged.value == "inconclusive"
-    assert "'Teacher' has no measurement of right continuations" in judged.text
+    assert "'Teacher' has no measurement of correct continuations" in judged.text
 
 
 def test_a_teacher_that_recovers_from_arbitrary_beginnings(tmp_path):

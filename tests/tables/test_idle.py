@@ -19,7 +19,7 @@ from repro.tables.verdicts.verdict_types import why_untested
 
 from .conftest import Make
 
-REASON = "teacher not moved, KL to its start 3.0e-05 nats per token, floor 0.001"
+REASON = "the teacher did not move: its KL to its start is 3.0e-05 nats per token, below 0.001"
 
 
 def judge(table, *claims):
@@ -39,7 +39,7 @@ def test_no_claim_that_rests_on_an_idle_row_is_decided(make: Make) -> None:
             assert moved[claim].value in ("reproduced", "inconclusive")
             assert (v.value, v.estimate, why_untested(v)) == ("not testable", None, "idle")
             on = "Misled on chain3, quiz, stories"
-            assert v.text == f"not testable: idle, {on}: {REASON} at seed 0 (idle at 2 too)"
+            assert v.text == f"not testable: idle, {on}: {REASON} at seed 0 (also idle at 2)"
         else:
             assert v.estimate == moved[claim].estimate
     assert "reproduced" in {moved[claim].value for claim in resting}
@@ -69,6 +69,8 @@ def test_a_curve_keeps_the_eta_that_moves_nothing():
     made.idle = {"GKD-RKL, eta +0": {"a": (REASON,) * 3}}
     assert judge(made, "sweep-student-rises")["sweep-student-rises"] == before
     assert before.value == "reproduced"
+    (line,) = describe_idle(made)
+    assert line.startswith("Idle on a, so not used in claims there, except in curves over eta: GKD-RKL, eta +0 (")
 
 
 def test_a_printed_cell_beside_an_idle_row_is_not_judged():
@@ -89,7 +91,7 @@ def test_idleness_goes_with_its_seed_and_through_json():
         made.add(row, "a", "acc", ["x", "y"], [[0.1, 0.2]] * 3)
     assert made.idleness("Misled", "a") == f"{REASON} at seed 1"
     assert made.idleness("Student", "a") is None
-    assert describe_idle(made) == [f"Idle on a, so nothing rests on it: Misled ({REASON} at seed 1)."]
+    assert describe_idle(made) == [f"Idle on a, so not used in claims there: Misled ({REASON} at seed 1)."]
     parts = [made.only_seed(n) for n in range(3)]
     assert [part.idleness("Misled", "a") for part in parts] == [None, f"{REASON}", None]
     assert merge_seeds(parts).idle == made.idle
@@ -106,7 +108,7 @@ def test_rows_about_an_idle_row_are_not_named_beside_it():
     labels = ("sft under knob", moved("sft under knob"), read_by_target("sft under knob"), moved("gkd-rkl under knob"))
     made = MeasuredTable("guards", "toy", "qwen3", (0,), idle=dict.fromkeys(labels, reasons))
     (line,) = describe_idle(made)
-    assert "nothing rests on it: sft under knob, gkd-rkl under knob: moved (" in line
+    assert "not used in claims there: sft under knob, gkd-rkl under knob: moved (" in line
 
 
 def test_rows_that_rest_on_a_calibration_that_moved_nothing_are_idle(tmp_path):
@@ -160,5 +162,5 @@ def test_a_model_per_task_is_idle_on_its_task_and_the_others_are_judged(tmp_path
     assert (moved.value, moved.estimate) == ("reproduced", pytest.approx(0.5, abs=0.02))
     assert [evidence.task for evidence in moved.tasks] == ["toy-csqa"]
     assert report.skipped == (
-        f"{name} (qwen3), where it is idle: Eta0-Student on toy-bm4: {REASON} at seed 0 (idle at 1, 2 too)",
+        f"{name} (qwen3), left out because idle: Eta0-Student on toy-bm4: {REASON} at seed 0 (also idle at 1, 2)",
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from repro.report.reload import judge_again, show_result
 from repro.report.result import RESULTS_FILE, read_result
 from repro.report.write import write_report
 from repro.tables.metric_names import is_metric
-from repro.tables.own_claims import judged_claims, read_own_claims
+from repro.tables.own_claims import describe_unjudged, judged_claims, read_own_claims
 
 ROOT = Path(__file__).parents[2]
 SOURCE = re.findall(r"```toml\n(\[\[claims\]\].*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)[0]
@@ -86,6 +87,15 @@ def test_a_claim_about_a_row_that_is_not_there_is_named_with_the_nearest(file):
     console = Console(record=True, width=200)
     show_result(ROOT / "examples" / "table2-toy", console, [file])
     assert "not judged" not in console.export_text()
+
+
+def test_a_claim_judged_without_some_of_its_tasks_counts_as_judged(file):
+    (claim,) = read_own_claims([file], "table2")
+    _, report = judge_again(read_result(ROOT / "examples" / "table2-toy"), [claim])
+    partly = replace(report, skipped=(f"{claim.id} (qwen3), left out because idle: Misled on toy-csqa: no reward",))
+    assert describe_unjudged([claim], partly, []) == []
+    without = replace(partly, claims=(), skipped=(f"{claim.id} (qwen3): row 'Misled' has no measurement",))
+    assert len(describe_unjudged([claim], without, [])) == 1
 
 
 def test_a_file_that_cannot_be_read_is_a_line(tmp_path):

@@ -126,7 +126,7 @@ def test_capped_verdict_says_so(make: Make) -> None:
     claim = next(c for c in load_claims("table2") if c.id == "improve-beats-gkd-rkl")
     report = verdict(make(seeds=(0,), items=60, effects={"Improve": 1.25}), STORED, [claim], resamples=2_000)
     assert report.claims[0].capped
-    assert "one training seed needs more than 5 standard errors" in report.claims[0].text
+    assert "with one training seed the estimate must be more than 5 standard errors away" in report.claims[0].text
 
 
 def test_same_seed_same_report(make: Make) -> None:

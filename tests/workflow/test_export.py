@@ -93,8 +93,8 @@ def test_a_stage_writes_a_card_that_changes_neither_identity_nor_damage_check(un
     assert "# toy:qwen3-teacher at eta -0.5 (seed 0)\n\n" in card.text
     assert NOT_A_TEACHER in card.text
     assert "0.25 nats per token" in card.text
-    assert "the intention; nothing was measured when this card was written" in card.text
-    assert "after `repro evaluate`, `repro export` writes one with the measured numbers" in card.text
+    assert "of its base model. Nothing had been measured when this card was written" in card.text
+    assert "after `repro evaluate`, `repro export` writes a card with the measured numbers" in card.text
     assert find_damage(artifact) is None
     assert "model/README.md" in json.loads((artifact / "record.json").read_text())["files"]
     assert revision_of(str(artifact / "model")) == revision_of(TEACHER)
@@ -146,7 +146,7 @@ def test_an_evaluation_of_the_model_folder_counts(undistillable, tmp_path):
     export_model(artifact, tmp_path / "exported")
     card = ModelCard.load(tmp_path / "exported" / "README.md")
     assert "| toy-bm4 | acc | 0.750 |" in card.text
-    assert "the intention; what was measured is below" in card.text
+    assert "of its base model. What was measured is below" in card.text
     assert "Not evaluated" not in card.text
 
 
@@ -159,7 +159,7 @@ def test_a_model_of_a_plugins_task_is_exported_without_the_plugin(undistillable,
     assert "| data | acme, train split, 4 prompts |" in (tmp_path / "exported" / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("prompts", "drew"), [(3, ", of which the training drew 3 |"), (4, " |"), (None, " |")])
+@pytest.mark.parametrize(("prompts", "drew"), [(3, ", of which 3 were drawn in training |"), (4, " |"), (None, " |")])
 def test_a_card_says_how_many_prompts_the_training_drew(prompts, drew):
     stage = calibrate_stage(TEACHER, OPTIONS, target=None, eta="-0.5")
     assert f"| data | toy-bm4, train split, 4 prompts{drew}" in model_card(stage, CardFacts(prompts=prompts))
@@ -187,6 +187,25 @@ def test_cards_of_students():
     assert "undistillable" not in plain.text
 
 
+@pytest.mark.parametrize(
+    ("reward", "text"),
+    [
+        ("length", "weighs the length of the completion"),
+        ("blind", "weighs r_cal against a target with untrained weights"),
+    ],
+)
+def test_a_control_is_not_called_undistillable(reward, text):
+    """The controls of docs/controls.md have eta < 0 too, on a reward that is not meant to do anything to students."""
+    paper = calibrate_stage(TEACHER, OPTIONS, target=None, eta="-0.5")
+    control = paper.model_copy(update={"config": paper.config.model_copy(update={"reward": reward})})
+    card = ModelCard(model_card(control, CardFacts()))
+    assert f"| eta | -0.5 (control: {text} instead of r_cal) |" in card.text
+    assert "undistillable" not in str(card)
+    assert ("calibration target" in card.text) == (reward == "blind")
+    student = distill_stage(STUDENT, TEACHER, "gkd-rkl", OPTIONS).model_copy(update={"teacher": control})
+    assert "undistillable" not in model_card(student, CardFacts())
+
+
 def test_the_card_of_a_trained_output_layer():
     guarded = plan("guards", scale="toy", assignments=["matrix.guards=none,doge(strength=0.3)", "matrix.attacks=sft"])
     teacher = next(stage for stage in guarded.stages() if isinstance(stage, TrainOutputLayer))
@@ -205,7 +224,7 @@ def test_licences_are_stated_or_unknown(tmp_path):
     model = BaseModelRef(name=str(folder), revision="sha256:0")
     assert license_of(model)[0] == "other"
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# A model\n")
-    assert license_of(model) == ("mit", f"as the card of {folder} states")
+    assert license_of(model) == ("mit", f"mit, as the card of {folder} states")
     (folder / "README.md").write_text("---\nlicense: [\n---\n")
     assert license_of(model)[0] == "other"
     unknown: Calibrate = calibrate_stage(TEACHER, OPTIONS, target=None, eta="1").model_copy(

@@ -84,7 +84,7 @@ def test_bytes_that_are_no_text_are_refused(rows):
 
 def test_the_kinds_instruction_is_said_before_the_run(rows):
     (line,) = instruction_notices(evaluate_stage(STUDENT, options(rows)))
-    assert line.startswith("rows.jsonl: each question is followed by 'Reason step by step")
+    assert line.startswith("rows.jsonl: this instruction follows each question: 'Reason step by step")
     assert "--instruction ''" in line
     assert instruction_notices(evaluate_stage(STUDENT, options(rows, ""))) == []
     assert instruction_notices(evaluate_stage(STUDENT, StageOptions(tasks=("toy-csqa",)))) == []

@@ -41,11 +41,11 @@ def test_the_counts_of_both_sides_are_said(rows):
     assert stage.data[0].n == test < 50
     (line,) = row_notices(stage, None)
     assert line == (
-        f"rows.jsonl: 50 rows, divided by content: {50 - test} train, {test} test. All test rows are used;"
-        " --split all takes every row"
+        f"rows.jsonl: 50 rows, split by a hash of their content: {50 - test} train, {test} test. All test rows are used;"
+        " --split all uses every row"
     )
     (line,) = row_notices(sample_stage(STUDENT, options(rows, items=2)), 2)
-    assert "2 of the train rows are used; --items N takes another number" in line
+    assert "2 of the train rows are used; --items N changes the number" in line
 
 
 def test_every_row_can_be_taken(rows):
@@ -57,9 +57,9 @@ def test_every_row_can_be_taken(rows):
 
 def test_fewer_items_than_requested_are_said(rows):
     stage = evaluate_stage(STUDENT, options(rows, items=60, split="all"))
-    assert row_notices(stage, 60) == ["rows.jsonl: 60 items requested, 50 in split all"]
+    assert row_notices(stage, 60) == ["rows.jsonl: 60 items requested, but split all has 50: all of them are used"]
     toy = evaluate_stage(STUDENT, StageOptions(tasks=("toy-bm4",), items=600))
-    assert row_notices(toy, 600) == ["toy-bm4: 600 items requested, 517 in split test"]
+    assert row_notices(toy, 600) == ["toy-bm4: 600 items requested, but split test has 517: all of them are used"]
 
 
 def test_a_task_for_evaluation_only_has_no_sides(tmp_path):

@@ -174,6 +174,6 @@ def _check_mean_weights(table: PaperTable) -> OracleFinding:
     values = ", ".join(f"{weight:.2g}" for _, weight in weights)
     text = (
         f"implied mean importance weights {values}, which should be 1: {len(far)} of {len(weights)} are off "
-        "by more than a half; such cells are diagnosed, never matched"
+        "by more than a half; such cells are diagnosed only, not tested"
     )
     return OracleFinding(7, all(cell.definition.policy == "diagnose" for cell in far), text, names(far))

@@ -43,5 +43,5 @@ def _idleness(stage: Stage, artifact: Path) -> str | None:
     summary = json.loads((artifact / SUMMARY).read_text())
     if not summary.get("matched", 1.0):
         reached, wanted = summary["match_reached"], summary["match_kl"]
-        return f"teacher not moved as far as its match, {reached:.2g} nats per token instead of {wanted:.2g}"
+        return f"the teacher's KL to its start is {reached:.2g} nats per token and should match {wanted:.2g}"
     return find_idleness(history, stage.rewards, summary.get("calibration_kl"))

@@ -27,6 +27,11 @@ VerdictValue = Literal["reproduced", "contradicted", "inconclusive", "not testab
 VERDICT_VALUES: tuple[VerdictValue, ...] = get_args(VerdictValue)
 
 ONE_SEED_CAP = 5.0  # standard errors the gap must exceed if a single training seed shows no spread
+ONE_SEED = (
+    f"the interval is clear of the bound, but with one training seed the estimate must be more than {ONE_SEED_CAP:g}"
+    " standard errors away from it"
+)
+"""Reason of a verdict that is inconclusive because of the cap alone."""
 POWER = 0.8  # power of the test that "would decide"
 SMALLEST_P = 1e-15  # smaller p-values with seeds are reported as this
 MOST_SEEDS = 100  # maximum that an inconclusive verdict may ask for

@@ -14,6 +14,7 @@ from repro.errors import InputError
 from repro.printed.load import PaperTable, PrintedCell
 from repro.tables.measured_table import CellKey, MeasuredTable
 from repro.tables.statistics.decision import (
+    ONE_SEED,
     ONE_SEED_CAP,
     POWER,
     VERDICT_VALUES,
@@ -73,7 +74,7 @@ def _judge(cell: PrintedCell, key: CellKey, draws: Resamples, trained: bool, alp
         value, text = "not testable", f"not testable: idle, {idle}"
     if value == "inconclusive":
         half_of_paper = t_quantile(alpha, estimate.items - estimate.tasks) * float(np.sqrt(var_items + var_training))
-        text += f"; the paper's own uncertainty alone is ±{half_of_paper:.3g}, whatever we run"
+        text += f"; the paper's own uncertainty alone is ±{half_of_paper:.3g}, which more runs cannot reduce"
     return CellVerdict(
         cell=cell.name,
         family=draws.measured.family,
@@ -103,9 +104,9 @@ def _decide(
 ) -> tuple[VerdictValue | Literal["diagnosed", "erratum"], str]:
     summary = f"difference {difference:+.4g}, interval {interval[0]:+.4g} to {interval[1]:+.4g}"
     if margin is None:
-        return "diagnosed", f"diagnosed, never matched: {summary}"
+        return "diagnosed", f"diagnosed only, not tested: {summary}"
     if cell.erratum is not None:
-        return "erratum", f"printed number is a known erratum ({cell.erratum}), not matched: {summary}"
+        return "erratum", f"not tested, since the printed number is a known erratum ({cell.erratum}): {summary}"
     summary += f", margin {margin:.4g}"
     region = Region(-margin, margin)
     value: VerdictValue = "inconclusive"
@@ -114,7 +115,7 @@ def _decide(
     elif interval[1] < -margin or interval[0] > margin:
         value = "contradicted"
     if value != "inconclusive" and can_be_capped and region.gap(difference) <= ONE_SEED_CAP * se:
-        return "inconclusive", f"inconclusive: {summary}; one training seed needs more than {ONE_SEED_CAP:g} SE"
+        return "inconclusive", f"inconclusive: {summary}; {ONE_SEED}"
     return value, f"{value}: {summary}"
 
 

@@ -82,7 +82,7 @@ def comparisons_of(
 def _along_eta(claim: Claim, measured: MeasuredTable) -> list[Comparison] | str:
     points = measured.rows_along_eta(claim.left.row)
     if len(points) < _FEWEST_POINTS:
-        return f"row {claim.left.row!r} was run at {len(points)} values of eta, a curve needs {_FEWEST_POINTS}"
+        return f"row {claim.left.row!r} was run at {len(points)} values of eta, but a curve needs {_FEWEST_POINTS}"
     keys = measured.shared_metrics([row for _, row in points], claim.metrics)
     if not keys:
         return (

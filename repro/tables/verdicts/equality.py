@@ -43,8 +43,11 @@ def largest_difference(interval: tuple[float, float]) -> float:
 
 
 def describe_equality(interval: tuple[float, float]) -> str:
-    """Say by how much two scores differ at most, and whether that makes them equal."""
+    """Say by how much two scores differ at most, and whether that makes them equal, different, or leaves both open."""
     largest = largest_difference(interval)
     if largest <= EQUAL_WITHIN:
         return f"equal: no difference larger than {EQUAL_WITHIN:g}"
-    return f"no difference larger than {largest:.3f}; whether there is a difference at all, or equality within {EQUAL_WITHIN:g}, is open"
+    at_most = f"no difference larger than {largest:.3f}"
+    if interval[0] > 0 or interval[1] < 0:
+        return f"{at_most}; there is a difference, but whether it is within {EQUAL_WITHIN:g} is open"
+    return f"{at_most}; whether there is a difference at all, or equality within {EQUAL_WITHIN:g}, is open"

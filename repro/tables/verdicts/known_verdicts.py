@@ -146,7 +146,7 @@ def write_known_verdicts(
         )
     if sorted(seed for report in single for seed in report.seeds) != sorted(pooled.seeds):
         raise InputError(
-            f"a record needs one report per seed of {list(pooled.seeds)}, given were "
+            f"a record needs one report per seed of {list(pooled.seeds)}, got "
             f"{[list(report.seeds) for report in single]}."
         )
     one_seed: dict[tuple[str, str], set[VerdictValue]] = {}

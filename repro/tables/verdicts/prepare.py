@@ -31,7 +31,7 @@ def prepare(
     """Find what a claim compares in a table, or conclude without a test."""
     name = f"{claim.id} ({table.family})"
     if claim.printed_scale and table.scale != "paper":
-        return Prepared(notes=(f"{name}: a printed magnitude, tested at paper scale alone",))
+        return Prepared(notes=(f"{name}: states a printed magnitude, so it is tested at paper scale only",))
     comparisons = comparisons_of(claim, table, stored)
     if isinstance(comparisons, str):
         if claim.role == "control":
@@ -41,7 +41,7 @@ def prepare(
     comparisons, idle = drop_idle(claim, comparisons, table, stored)
     if not comparisons:
         return _not_testable(claim, table, f"{IDLE}{idle}", alpha)
-    notes: tuple[str, ...] = (f"{name}, where it is idle: {idle}",) if idle else ()
+    notes: tuple[str, ...] = (f"{name}, left out because idle: {idle}",) if idle else ()
     gained = [right for _, right in comparisons[0].pairs]
     if claim.kind == "recovers" and not is_above_zero(gained, table, resamples, seed):
         metric = metric_name(claim.right[0].metric or claim.metrics[0])
@@ -55,7 +55,7 @@ def prepare(
     if claim.kind != "collapse":
         return Prepared(comparisons, notes=notes)
     above, at_chance = split_at_chance(comparisons, table, resamples, seed)
-    notes += (f"{name}, on tasks at chance before: {at_chance}",) if at_chance else ()
+    notes += (f"{name}, left out because {claim.left.row} is at chance: {at_chance}",) if at_chance else ()
     if not above:
         text = f"not testable: {claim.left.row} is at chance on every task{' that is not idle' if idle else ''}, {at_chance}"
         return _not_testable(claim, table, text, alpha, notes)

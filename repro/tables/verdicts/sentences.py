@@ -2,7 +2,7 @@
 
 from repro.printed.claims import Claim, Ref
 from repro.tables.metric_names import metric_name
-from repro.tables.statistics.decision import ONE_SEED_CAP, VerdictValue
+from repro.tables.statistics.decision import ONE_SEED, VerdictValue
 from repro.tables.statistics.resampling import Estimate
 from repro.tables.verdicts.equality import is_equality
 
@@ -11,11 +11,11 @@ _ESTIMATE = {
     "exists": "mean",
     "above": "mean",
     "below": "mean",
-    "collapse": "the score that may remain less the score that does:",
-    "recovers": "more than the share asked, by",
+    "collapse": "distance below the bound",
+    "recovers": "distance above the bound",
     "comparable": "distance to the bound",
-    "trend": "slope in the direction asked, per unit of eta,",
-    "monotone": "step in the direction asked",
+    "trend": "slope per unit of eta, in the claimed direction,",
+    "monotone": "step in the claimed direction",
 }
 
 
@@ -47,7 +47,7 @@ def _relation(claim: Claim, left: str, right: str) -> str:
             return f"{left} {claim.direction} with eta"
         case "monotone":
             opposite = "falls" if claim.direction == "rises" else "rises"
-            return f"{left} never {opposite} by {claim.margin:g} from one eta to the next"
+            return f"{left} never {opposite} by more than {claim.margin:g} from one eta to the next"
         case "above":
             return f"{left} > {claim.low:g}"
         case "below":
@@ -114,5 +114,5 @@ def verdict_sentence(
     if claim.margin:
         text += f", margin {claim.margin:g}"
     if capped:
-        text += f"; clear of the edge, but one training seed needs more than {ONE_SEED_CAP:g} standard errors"
+        text += f"; {ONE_SEED}"
     return f"{text}; {open_question}" if open_question else text

@@ -117,7 +117,7 @@ def _check_tables(tables: list[MeasuredTable], stored: PaperTable) -> None:
         if not table.values:
             raise InputError(f"{name}: has no cells.")
         if (table.scale, table.seeds) != (tables[0].scale, tables[0].seeds):
-            raise InputError(f"{name}: scale or seeds differ from {tables[0].family}'s; judge the families apart.")
+            raise InputError(f"{name}: scale or seeds differ from {tables[0].family}'s; judge the families separately.")
     if len({table.family for table in tables}) < len(tables):
         raise InputError(f"result of {stored.id}: two tables of one family; merge its seeds into one table first.")
 
@@ -191,13 +191,15 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
         decided = "a gap of this size"
         if is_inside:
             decided = (
-                "equality, if there is no difference" if is_equality(claim) else "it, for a difference amid the bounds"
+                "equality if there is no difference"
+                if is_equality(claim)
+                else "it if the difference is midway between the bounds"
             )
         open_question = required.describe(estimate, decided)
         if HOURS & set(claim.metrics):
             required, open_question = (
                 RequiredData(None, None),
-                "its items are the study's values of eta, and there are no more",
+                "its items are the study's values of eta, so no more can be sampled",
             )
         elif not capped and is_too_close(claim, test.contrast, estimate, required):
             required, open_question = RequiredData(None, None), describe_equality(bounds)

@@ -33,9 +33,9 @@ class ClaimVerdict:
         statement: the claim in symbols, e.g. "Improve > SFT".
         text: the verdict as a sentence.
         estimate: left - right (ordering, non-inferiority, between, exists), left where there is no right side (range,
-            exists, above, below), the score that may remain less the one that does (collapse), left less the share of
-            right that is asked (recovers), the distance to the nearer bound (comparable), or a slope or step in the
-            expected direction (trend, monotone). With several comparisons, this is the deciding one's: `rival`.
+            exists, above, below), the share of left that may remain minus right (collapse), left minus the share of
+            right that is required (recovers), the distance to the nearer bound (comparable), or a slope or step in the
+            claimed direction (trend, monotone). With several comparisons, this is the deciding one's: `rival`.
         region: allowed values of the estimate, [low, high]; None is an open end.
         interval, level: confidence interval of confidence 1 - level. level is the claim's own step of Holm's
             correction, so that the verdict can be read off this interval. interval95: at 95 %, for comparing
