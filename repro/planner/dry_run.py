@@ -77,7 +77,7 @@ def describe_source(study: Study, stages: Sequence[Stage], corrections: Correcti
     kinds = {stage.procedure: corrections.records.get((on_gpu, stage.procedure), 0) for stage in stages}
     records = sum(kinds.values())
     if not records:
-        source = f"the data sheet of the {corrections.gpu.name}" if on_gpu else "another machine"
+        source = f"the data sheet of the {corrections.gpu.name}" if on_gpu else "runs on another machine"
         return f"DERIVED from {source}; no stage like these has run on this machine yet"
     without = [kind for kind, count in kinds.items() if not count and on_gpu in corrections.others]
     unmeasured = f"; no record yet of {', '.join(without)}" if without else ""

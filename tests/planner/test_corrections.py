@@ -157,7 +157,7 @@ def text_of_plan(study: Study, out) -> str:
 
 def test_a_dry_run_says_where_its_hours_come_from(tmp_path):
     text = text_of_plan(table2(), tmp_path)
-    assert "hours: DERIVED for another machine; no stage like these has run on this machine yet" in text
+    assert "hours: DERIVED from runs on another machine; no stage like these has run on this machine yet" in text
     assert " to " in next(line for line in text.splitlines() if line.startswith("to run:"))
     write_records(table2(), tmp_path)
     text = text_of_plan(table2(first_seed=1), tmp_path)
