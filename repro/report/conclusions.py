@@ -72,7 +72,7 @@ def _verdicts(report: VerdictReport) -> str:
 
 
 def _exceptions(report: VerdictReport) -> str:
-    """Name what is contradicted, with the reason if known, and what is open; claims before premises.
+    """Name what is contradicted, with the reason if known, and what is open; claims before premises, which are called so.
 
     Our own studies only have controls: all contradicted ones come first.
     """
@@ -104,9 +104,10 @@ def toy_reason(report: VerdictReport, v: ClaimVerdict, claim: Claim) -> str:
 
 
 def _brief(report: VerdictReport, v: ClaimVerdict) -> str:
-    if v.value == "not testable":
-        return _statement(report, v)
-    return f"{_statement(report, v)} ({why_untested(v) if v.estimate is None else f'{v.estimate:+.3f}'})"
+    role = "premise" if v.role == "premise" else ""
+    number = "" if v.value == "not testable" else why_untested(v) if v.estimate is None else f"{v.estimate:+.3f}"
+    facts = ", ".join(filter(None, (role, number)))
+    return f"{_statement(report, v)}{f' ({facts})' if facts else ''}"
 
 
 def _statement(report: VerdictReport, v: ClaimVerdict) -> str:
@@ -213,7 +214,7 @@ def _controls(report: VerdictReport) -> str:
 def _control(report: VerdictReport, v: ClaimVerdict) -> str:
     """Name a control; if its sides are too close, add the largest possible difference."""
     is_close = "no difference larger" in v.open_question
-    return f"{_statement(report, v)}: {v.open_question.partition(';')[0]}" if is_close else _brief(report, v)
+    return f"{_statement(report, v)} ({v.open_question.partition(';')[0]})" if is_close else _brief(report, v)
 
 
 def _failures(measured: Sequence[MeasuredTable]) -> str:

@@ -72,7 +72,7 @@ def names_of(parts: Sequence[Part]) -> str:
 def _tally(report: VerdictReport) -> dict[str, Any]:
     """Return the counts shown at the top of a part: of the paper's claims, or of controls if it has none."""
     if any(report.counts("claim").values()) or not report.of_role("control"):
-        return {"tally": report.counts("claim"), "tally_of": ""}
+        return {"tally": report.counts("claim"), "tally_of": "Claims of the paper"}
     return {"tally": report.counts("control"), "tally_of": "Controls of ours; no claim of the paper is tested here."}
 
 

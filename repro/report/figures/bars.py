@@ -13,7 +13,10 @@ from repro.tables.formatting import layout_metrics, main_metric, printed_at
 from repro.tables.measured_table import NON_NEGATIVE_METRICS, MeasuredTable, is_fraction
 from repro.tables.metric_names import metric_name, metric_with_id
 
-NOTE = "Bars with their 95 % intervals; a colour stands for a position of the knob, pale bars are students."
+NOTE = (
+    "Bars with their 95 % intervals. Blue: eta above 0; orange: below 0; purple: 0; other colours: without the knob. Pale:"
+    " students."
+)
 
 
 def _bar_style(row: str, palette: Palette) -> dict[str, Any]:

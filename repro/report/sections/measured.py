@@ -81,6 +81,8 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
         f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval (items and seeds"
         f" resampled){f' [maj@{table.samples}, pass@{table.samples}]' if has_answers else ''}."
     )
+    if has_answers and (chances := [f"{task} {table.chance[task]:.3g}" for task in table.tasks if table.chance.get(task)]):
+        text += f" Guessing would score: {', '.join(chances)}."
     if part.report.notice and part.stored.cells:
         text += (
             " The paper's numbers next to them are for its own models and tasks: for orientation, not for comparison."

@@ -69,7 +69,7 @@ def describe_setting(name: str, value: object, scale: str) -> dict[str, str]:
         if isinstance(value, list):  # JSON stores a tuple as a list
             value = tuple(value)
         if assumed is not None and assumed.value == value:
-            reason = assumed.reason
+            reason = assumed.reason if scale == "paper" else f"as at paper scale: {assumed.reason}"
         elif assumed is not None:
             shown = f'"{assumed.value}"' if isinstance(assumed.value, str) else assumed.value
             reason += f" (at paper scale {shown}: {assumed.reason})"
