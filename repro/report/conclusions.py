@@ -58,6 +58,13 @@ def count_in_words(counts: Mapping[VerdictValue, int]) -> str:
     return ", ".join(f"{n} {value}" for value, n in counts.items() if n) or "none"
 
 
+def count_of_role(report: VerdictReport, role: Role) -> str:
+    """Return e.g. "2 reproduced, 3 inconclusive (1 not run)"."""
+    text = count_in_words(report.counts(role))
+    not_run = sum(v.value == "inconclusive" and v.estimate is None for v in report.of_role(role))
+    return text.replace(" inconclusive", f" inconclusive ({not_run} not run)") if not_run else text
+
+
 def plural(n: int, noun: str) -> str:
     """Return "1 claim", "2 claims"."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
@@ -65,9 +72,9 @@ def plural(n: int, noun: str) -> str:
 
 def _verdicts(report: VerdictReport) -> str:
     claims, premises = report.of_role("claim"), report.of_role("premise")
-    text = f"{plural(len(claims), 'claim')} of the paper: {count_in_words(report.counts('claim'))}." if claims else ""
+    text = f"{plural(len(claims), 'claim')} of the paper: {count_of_role(report, 'claim')}." if claims else ""
     if premises:
-        text += f" {plural(len(premises), 'premise')}, counted apart: {count_in_words(report.counts('premise'))}."
+        text += f" {plural(len(premises), 'premise')}, counted apart: {count_of_role(report, 'premise')}."
     return text.strip()
 
 
@@ -204,7 +211,7 @@ def _controls(report: VerdictReport) -> str:
     controls = report.of_role("control")
     if not controls:
         return ""
-    text = f"{plural(len(controls), 'control')} of ours: {count_in_words(report.counts('control'))}"
+    text = f"{plural(len(controls), 'control')} of ours: {count_of_role(report, 'control')}"
     failed = [v for v in controls if v.value != "reproduced" and not _has_controls_alone(report)]  # else named before
     names = "; ".join(_control(report, v) for v in failed[:MOST_NAMED])
     more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""

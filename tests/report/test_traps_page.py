@@ -77,7 +77,7 @@ def content_of(study):
     items = [f"item-{n}" for n in range(20)]
     names = ("token_rkl", "sequence_rkl", "entropy_student") if study == "table1" else ("frequency_correlation",)
     for name in names:
-        for row in ("toy:qwen3-teacher",) if study == "table1" else ("K=1", "K=V"):
+        for row in ("toy:qwen3-teacher", "toy:other") if study == "table1" else ("K=1", "K=V"):
             table.add(row, "toy-bm4", name, items, rng.normal(1, 0.1, (1, 20)))
     line = {"artifact": "diagnose-1", "stage": "diagnose", "kind": "diagnose", "label": "diagnose", "summary": SUMMARY}
     cost = {"seconds": 1.0, "gpu_hours": 0.0, "peak_memory_gib": 0.5, "started": "2026", "ended": "2026"}
@@ -120,7 +120,7 @@ def test_metrics_are_words_where_rows_are_teachers_and_students():
     page = html([(part, "k", build_sections(part, "k"))])
     words = "ompletions with a re-check phrase (rechecking)"
     assert f"C{words} by task, qwen3, teachers (above) and students." in page
-    assert f": c{words}, qwen3</caption>" in page
+    assert f">C{words}, qwen3</caption>" in page
 
 
 def test_further_rows_of_a_position_of_the_knob_have_marks_of_their_own():

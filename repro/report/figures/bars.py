@@ -24,12 +24,21 @@ def _bar_style(row: str, palette: Palette) -> dict[str, Any]:
 
 
 def bars(part: Part, palette: Palette) -> list[Plot]:
-    """Draw one bar per row with its 95 % interval; at paper scale the printed number is marked."""
+    """Draw one bar per row with its 95 % interval; at paper scale the printed number is marked.
+
+    A metric of a single row, or that is 0 everywhere, has no figure: the tables show it.
+    """
     return [
         _bars(part, table, metric, palette, f"bars-{n}{f'-{slug(metric)}' if metric else ''}")
         for n, table in enumerate(part.measured)
         for metric in layout_metrics(table)
+        if _is_worth_drawing(table, metric)
     ]
+
+
+def _is_worth_drawing(table: MeasuredTable, metric: str | None) -> bool:
+    cells = [(row, values) for (row, _, m), values in table.values.items() if metric in (None, m)]
+    return len({row for row, _ in cells}) > 1 and any(values.means_S().any() for _, values in cells)
 
 
 def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette, name: str) -> Plot:
@@ -38,7 +47,8 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
     points = {(p["row"], p["task"]): p for p in measured_points(table, keys)}
     tasks = [task for task in metrics if any((row, task) in points for row in table.rows)]
     rows = [row for row in table.rows if any((row, task) in points for task in tasks)]
-    teachers = table.rows.index("Student") if "Student" in table.rows else 0  # rows above the untouched student
+    n_teachers = sum(not is_student(row) for row in rows)
+    has_both = 0 < n_teachers < len(rows) and not any(map(is_student, rows[:n_teachers]))
     mark: dict[str, Any] = {"linestyle": "", "marker": "D", "color": palette.ink, "fillstyle": "none", "markersize": 5}
     columns = min(4, len(tasks))
     with drawing(palette):
@@ -78,8 +88,8 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
         + ", ".join(f"{row} {table.mean(row, task, metrics[task]):.2f}" for row in rows if (row, task) in points)
         for task in tasks
     )
-    rows_in_words = "teachers (above) and students" if teachers else "rows"
+    rows_in_words = "teachers (above) and students" if has_both else "rows"
     title = f"{capitalise(metric_with_id(metric) if metric else rows_in_words)} by task, {table.family}"
-    if metric and teachers:
+    if metric and has_both:
         title += f", {rows_in_words}"
     return Plot(name, title, f"Bars with 95 % intervals. {means}.", figure, note=NOTE)

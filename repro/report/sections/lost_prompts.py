@@ -7,6 +7,7 @@ from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES
 from repro.models.endpoint import is_endpoint, parse_endpoint
 from repro.report.blocks import Block, Collapsible, Section, Text, text_grid
 from repro.report.merge import Part
+from repro.report.text import capitalise
 
 
 def prefix_section(part: Part, key: str) -> Section:
@@ -74,7 +75,9 @@ def mode_section(part: Part, key: str) -> Section:
         for family, method, task, counts in summaries
     ]
     blocks: list[Block] = [
-        Text("; ".join(MODE_DESCRIPTIONS.values()) + "."),
+        Text(
+            f"{capitalise('; '.join(MODE_DESCRIPTIONS.values()))}. The other completions of lost prompts are right, or fit no mode."
+        ),
         Text(_describe_judge(part.settings.get("judge"))),
     ]
     if not any(counts["rechecking"] for *_, counts in summaries):

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from repro.printed.claims import Claim, Ref, Role
 from repro.printed.load import load
-from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell, p_cell
-from repro.report.conclusions import count_in_words, plural, toy_reason
+from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell, p_cell, signed
+from repro.report.conclusions import count_of_role, plural, toy_reason
 from repro.report.figures.export import inline_chart
 from repro.report.figures.verdicts import forest, in_order
 from repro.report.merge import Part, changed_rules, changed_verdicts
@@ -82,7 +82,7 @@ def _count(part: Part) -> str:
     text = f"Scale {report.scale}, {', '.join(report.families)}, {plural(len(report.seeds), 'training seed')}."
     for role in ROLES:
         if n := len(report.of_role(role)):
-            text += f" {plural(n, role)}{_OWNERS[role]}: {count_in_words(report.counts(role))}."
+            text += f" {plural(n, role)}{_OWNERS[role]}: {count_of_role(report, role)}."
     cells = Counter(cell.value for cell in report.cells)
     listed = ", ".join(f"{n} {value}" for value, n in cells.most_common())
     return f"{text} {plural(len(report.cells), 'printed cell')}: {listed}." if cells else text
@@ -127,13 +127,22 @@ def _rows(verdicts: Sequence[ClaimVerdict], key: str, several: bool) -> list[dic
     return [{head: cell for head, cell in row.items() if head not in silent} for row in rows]
 
 
+_SCALED = ("collapse", "recovers")
+"""Kinds of claims whose difference is from a share of the other side."""
+
+
 def _difference_is(v: ClaimVerdict) -> str:
-    """Say what is subtracted from what, if that is not the left side minus the right."""
-    small, _, large = v.statement.partition(" < " if v.kind == "collapse" else " > ")
+    """Say what the difference is, if it is not the left side minus the right."""
+    first, _, second = v.statement.partition(" < " if v.kind == "collapse" else " > ")
+    if v.kind == "exists" and v.tasks and v.tasks[0].right is not None:
+        return ""
     return {
-        "collapse": f"{large} - {small}",
-        "recovers": f"{small} - {large}",
+        "collapse": f"{second} - {first}",
+        "recovers": f"{first} - {second}",
         "comparable": "distance to the nearer bound",
+        "trend": "slope per unit of eta, in the direction asked",
+        "monotone": "step in the direction asked",
+        **dict.fromkeys(("above", "below", "range", "exists"), "mean"),
     }.get(v.kind, "")
 
 
@@ -150,8 +159,8 @@ def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
     return {
         "verdict": Cell(v.value, tone=v.value, note=_caveat(v)),
         "claim": Cell(v.statement, note=name, link=_evidence_id(v, key)),
-        "difference": number_cell(v.estimate, "+.3f", "" if v.estimate is None else _difference_is(v)),
-        "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
+        "difference": Cell("") if v.estimate is None else Cell(signed(v.estimate), _difference_is(v), "", v.estimate),
+        "interval": Cell("" if v.interval is None else f"{signed(v.interval[0])} to {signed(v.interval[1])}"),
         "allowed": _allowed(v),
         "p (Holm)": p_cell(v.p_holm),
         "items": Cell("")
@@ -214,7 +223,7 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Col
             }
             if t.right is not None:
                 row[second] = number_cell(t.right, ".3f", note=right and f"paper {right}")
-                row[f"{first} - {second}" if _difference_is(v) else "difference"] = number_cell(t.estimate, "+.3f", note=_printed_difference(left, right))
+                row[f"{first} - {second}" if v.kind in _SCALED else "difference"] = number_cell(t.estimate, "+.3f", note=_printed_difference(left, right))
             row["95 % interval"] = Cell(f"{t.interval[0]:+.3f} to {t.interval[1]:+.3f}")
             row["items"] = number_cell(t.items, ",")
             rows.append(row)
