@@ -25,7 +25,7 @@ BARE = 0.1
 """Share of reasoning below which a model is said to give bare answers."""
 TEACHERS = ("Teacher", "Distillable", "Eta0-Teacher", "Undistillable")
 SCORES = {"acc", "reward"}
-STUDENTS = ("Student", "SFT", "GKD-RKL", "Improve", "Eta0-Student", "Misled", "No-reasoning")
+STUDENTS = ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Improve", "Eta0-Student", "Misled", "No-reasoning")
 
 
 def conclude(

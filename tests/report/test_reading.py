@@ -152,13 +152,15 @@ def test_bars_are_drawn_where_there_is_something_to_compare():
     table.add("Teacher", "toy-bm4", "rechecking", IDS, half)
     for row in ("Student", "Misled"):
         table.add(row, "toy-bm4", "rechecking", IDS, half)
-        table.add(row, "toy-bm4", "uncommitted", IDS, np.zeros((1, 20)))
+        table.add(row, "toy-bm4", "uncommitted", IDS, np.full((1, 20), 0.0004))
         table.add(row, "toy-bm4", "overconfidence", IDS, half)
     table.add("Student", "toy-bm4", "solved", IDS, half)
     part = part_of(table, examples=[], stages=[])
     titles = [plot.title for plot in bars(part, FILE)]
-    assert [title for title in titles if "rechecking" in title][0].endswith("teachers (above) and students")
-    assert [title for title in titles if "overconfidence" in title][0].endswith("by task, qwen3")  # no teacher is drawn
+    assert next(title for title in titles if "rechecking" in title).endswith("teachers (above) and students")
+    assert next(title for title in titles if "overconfidence" in title).endswith(
+        "by task, qwen3"
+    )  # no teacher is drawn
     assert not [title for title in titles if "uncommitted" in title or "solved" in title]
 
 
@@ -166,7 +168,10 @@ def test_examples_say_how_they_were_chosen():
     table = MeasuredTable("failure-modes", "toy", "qwen3", (0,))
     for row in ("Student", "Misled"):
         table.add(row, "toy-bm4", "rechecking", IDS, np.tile([0.0, 1.0], (1, 10)))
-    for table_, phrase in ((table, "the first completions of each failure mode"), (build(items=40), "on the first prompts")):
+    for table_, phrase in (
+        (table, "the first completions of each failure mode"),
+        (build(items=40), "on the first prompts"),
+    ):
         part = part_of(table_)
         assert phrase in html([(part, "k", build_sections(part, "k"))])
 
@@ -175,7 +180,10 @@ def test_a_reason_for_paper_scale_is_called_that_at_another():
     assert describe_setting("sft.sequences_per_step", 128, "toy")["why this one"] == (
         "as at paper scale: common for distillation at this size"
     )
-    assert describe_setting("sft.sequences_per_step", 128, "paper")["why this one"] == "common for distillation at this size"
+    assert (
+        describe_setting("sft.sequences_per_step", 128, "paper")["why this one"]
+        == "common for distillation at this size"
+    )
 
 
 def test_the_glossary_defines_the_preference_as_it_is_computed():
@@ -185,3 +193,8 @@ def test_the_glossary_defines_the_preference_as_it_is_computed():
 def test_the_method_says_how_to_read_p(one_seed):
     brief = markdown([(one_seed, "k", build_sections(one_seed, "k"))])
     assert "p is two-sided, against the nearest edge of what is allowed" in brief
+
+
+def test_every_student_of_the_paper_is_among_the_scores(one_seed):
+    (line,) = [line for line in conclude(one_seed.report, one_seed.measured) if line.startswith("Accuracy")]
+    assert all(f"{row} 0." in line for row in one_seed.measured[0].rows)

@@ -26,7 +26,7 @@ def _bar_style(row: str, palette: Palette) -> dict[str, Any]:
 def bars(part: Part, palette: Palette) -> list[Plot]:
     """Draw one bar per row with its 95 % interval; at paper scale the printed number is marked.
 
-    A metric of a single row, or that is 0 everywhere, has no figure: the tables show it.
+    A metric of a single row, or that is printed as 0 everywhere, has no figure: the tables show it.
     """
     return [
         _bars(part, table, metric, palette, f"bars-{n}{f'-{slug(metric)}' if metric else ''}")
@@ -38,7 +38,7 @@ def bars(part: Part, palette: Palette) -> list[Plot]:
 
 def _is_worth_drawing(table: MeasuredTable, metric: str | None) -> bool:
     cells = [(row, values) for (row, _, m), values in table.values.items() if metric in (None, m)]
-    return len({row for row, _ in cells}) > 1 and any(values.means_S().any() for _, values in cells)
+    return len({row for row, _ in cells}) > 1 and any(abs(values.means_S().mean()) >= 0.0005 for _, values in cells)
 
 
 def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette, name: str) -> Plot:

@@ -82,7 +82,9 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
         f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval (items and seeds"
         f" resampled){f' [maj@{table.samples}, pass@{table.samples}]' if has_answers else ''}."
     )
-    if has_answers and (chances := [f"{task} {table.chance[task]:.3g}" for task in table.tasks if table.chance.get(task)]):
+    if has_answers and (
+        chances := [f"{task} {table.chance[task]:.3g}" for task in table.tasks if table.chance.get(task)]
+    ):
         text += f" Guessing would score: {', '.join(chances)}."
     if any("kl" in metric or "k3" in metric for metric in filter(None, layout_metrics(table))):
         text += " KL in nats."

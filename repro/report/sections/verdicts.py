@@ -5,7 +5,19 @@ from collections.abc import Mapping, Sequence
 
 from repro.printed.claims import Claim, Ref, Role
 from repro.printed.load import load
-from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell, p_cell, signed
+from repro.report.blocks import (
+    Block,
+    Bullets,
+    Cell,
+    Collapsible,
+    Grid,
+    Quote,
+    Section,
+    Text,
+    number_cell,
+    p_cell,
+    signed,
+)
 from repro.report.conclusions import count_of_role, plural, toy_reason
 from repro.report.figures.export import inline_chart
 from repro.report.figures.verdicts import forest, in_order
@@ -223,7 +235,9 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Col
             }
             if t.right is not None:
                 row[second] = number_cell(t.right, ".3f", note=right and f"paper {right}")
-                row[f"{first} - {second}" if v.kind in _SCALED else "difference"] = number_cell(t.estimate, "+.3f", note=_printed_difference(left, right))
+                row[f"{first} - {second}" if v.kind in _SCALED else "difference"] = number_cell(
+                    t.estimate, "+.3f", note=_printed_difference(left, right)
+                )
             row["95 % interval"] = Cell(f"{t.interval[0]:+.3f} to {t.interval[1]:+.3f}")
             row["items"] = number_cell(t.items, ",")
             rows.append(row)
