@@ -135,6 +135,9 @@ def test_a_page_without_printed_numbers_does_not_speak_of_them():
     table = MeasuredTable("table1", "toy", "qwen3", (0,))
     for row in ("toy:qwen3-teacher", "toy:other"):
         table.add(row, "BM4", "token_rkl", IDS, np.full((1, 20), 0.2))
+    assert [plot.note for plot in bars(part_of(table), FILE)] == [
+        "Bars with their 95 % intervals."
+    ]  # no knob, no student
     section = measured_section(part_of(table), "k")
     assert section.title == "Measured"
     assert "for orientation" not in section.brief[0].text
@@ -156,7 +159,10 @@ def test_bars_are_drawn_where_there_is_something_to_compare():
         table.add(row, "toy-bm4", "overconfidence", IDS, half)
     table.add("Student", "toy-bm4", "solved", IDS, half)
     part = part_of(table, examples=[], stages=[])
-    titles = [plot.title for plot in bars(part, FILE)]
+    drawn = bars(part, FILE)
+    assert [plot.note.count("orange: below 0") for plot in drawn] == [1, 1]
+    assert [plot.note.count("Pale: students") for plot in drawn] == [1, 0]
+    titles = [plot.title for plot in drawn]
     assert next(title for title in titles if "rechecking" in title).endswith("teachers (above) and students")
     assert next(title for title in titles if "overconfidence" in title).endswith(
         "by task, qwen3"

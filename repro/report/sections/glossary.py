@@ -23,6 +23,7 @@ WORDS = {
     "maj@k, pass@k": "whether the majority answer of an item's k completions is right; whether any of them is right",
     "premise, claim, control": "what the paper takes for granted; what it says it found; what we ask besides. Counted apart",
     "margin": "how much a number may miss a claim and still support it, fixed before a run",
+    "allowed": "where a claim's difference (or mean) must lie if the claim is true, margin included",
     "interval, p (Holm)": "where the true value lies with the confidence that the number of claims demands; chance of a result"
     " at least as far from the claim's edge, on either side, if the truth lay on it, corrected for their number",
     "toy-bm4, BM4": "a task of the embedded toy world, named after the paper's (BIG-Math level 4)",

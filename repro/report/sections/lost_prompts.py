@@ -36,8 +36,10 @@ def prefix_section(part: Part, key: str) -> Section:
         f" {part.settings['prefixes'].get('min_tokens', 1)} is left out."
         " Over all lost prompts, including those that the teacher cannot solve alone (the measured table leaves them out); first"
         " seed. Already committed: the prefix states or begins a wrong answer, which no teacher can take back; the measured table"
-        " leaves such prefixes out. Toy completions are a few tokens long, so most long prefixes are committed."
+        " leaves such prefixes out."
     )
+    if part.report.scale == "toy":
+        explanation += " Toy completions are a few tokens long, so most long prefixes are committed."
     blocks: list[Block] = [Text(explanation), *(Text(text, strong=True) for text in dict.fromkeys(empty))]
     grid = text_grid("Prefixes", rows)
     folded: list[Block] = [Collapsible(f"Prefixes of every teacher and task: {len(rows)}", [grid], f"{key}-prefixes")]

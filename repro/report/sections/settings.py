@@ -14,8 +14,9 @@ PRINTED = {
 """Settings that the paper prints: value and section."""
 PROVENANCES = {
     "PAPER": "printed in the paper: stored in paper_tables/, quoted with section, never written by a run",
-    "DERIVED": "follows from printed numbers by arithmetic: errata, expected hours, what the printed comparisons bear out",
-    "ASSUMED": "ours, because the paper's value is lost or the world is our own: settings, our controls, margins",
+    "DERIVED": "follows from printed numbers by arithmetic: errata, expected hours, what the printed comparisons support, and"
+    " the margins whose reason says so",
+    "ASSUMED": "ours, because the paper's value is lost or the world is our own: settings, our controls, all other margins",
     "MEASURED": "from the runs on this page: accuracies, rewards, failure rates, intervals, curves, seconds, memory",
 }
 

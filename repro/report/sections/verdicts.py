@@ -66,8 +66,8 @@ def verdict_section(part: Part, key: str) -> Section:
         folded = [Collapsible(f"Not run: {len(skipped)}", [Bullets(skipped)], f"{key}-not-run")]
         listed = [Text("Not run:"), Bullets(skipped)]
     undecided: list[Block] = []
-    verdicts = in_order(report)
-    if texts := [f"{v.statement} ({v.family}): {v.text}" for v in verdicts if v.value != "reproduced"]:
+    ordered = in_order(report)
+    if texts := [f"{v.statement} ({v.family}): {v.text}" for v in ordered if v.value != "reproduced"]:
         undecided = [Text("Not reproduced, and what would decide:"), Bullets(texts)]
     plot = forest(report)
     counts, method = Text(_count(part)), Text(_describe_method(part))
@@ -82,7 +82,7 @@ def verdict_section(part: Part, key: str) -> Section:
             *folded,
             method,
             *([inline_chart(plot, key)] if plot else []),
-            *(_evidence(v, claims.get(v.claim), part, key) for v in verdicts),
+            *(_evidence(v, claims.get(v.claim), part, key) for v in ordered),
         ],
         brief=[counts, *notes, *summary, *undecided, *listed, method],
     )
