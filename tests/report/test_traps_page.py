@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -103,6 +104,7 @@ def test_the_panel_is_on_the_page_and_in_its_brief():
             "Tail noise, toy:qwen3-teacher: not seen on toy-bm4.",
         ):
             assert phrase in text
+        assert text.count("is 4 times as noisy as") == 1
     assert "3.2 [2.9, 3.5]" in brief
     assert "inf [2.9, 3.5]" in brief
     assert 'data-value="3.2" class="short">3.2<small class="line">2.9 to 3.5</small>' in page  # in words, with its id
@@ -162,3 +164,9 @@ def test_a_damaged_diagnosis_is_a_one_line_error(change, key, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=rf"results\.json: damaged results\.json: key {key}"):
         read_result(tmp_path)
+
+
+def test_the_plot_says_what_the_papers_figure_2_says():
+    """Section 4.2: frequent tokens have disproportionately large contributions as K nears V, and none for small K."""
+    page = page_of("figure2")[1]
+    assert "In the paper's Figure 2 they contribute more as K nears V" in unescape(page)
