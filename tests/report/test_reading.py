@@ -10,6 +10,7 @@ from repro.report.blocks import Collapsible, Grid, Text
 from repro.report.conclusions import conclude
 from repro.report.figures.bars import bars
 from repro.report.figures.style import FILE
+from repro.report.figures.training_curves import training_curves
 from repro.report.figures.verdicts import forest, in_order
 from repro.report.html import html
 from repro.report.markdown import markdown
@@ -204,3 +205,16 @@ def test_the_method_says_how_to_read_p(one_seed):
 def test_every_student_of_the_paper_is_among_the_scores(one_seed):
     (line,) = [line for line in conclude(one_seed.report, one_seed.measured) if line.startswith("Accuracy")]
     assert all(f"{row} 0." in line for row in one_seed.measured[0].rows)
+
+
+def test_the_kl_of_a_calibration_has_its_unit():
+    curve = {"family": "qwen3", "method": "Distillable", "seed": 0, "stage": "calibrate", "steps": [1, 2]}
+    table = build(items=40, seeds=(0,))
+    (part,) = merge_sources(
+        [Source("one", make_result(table, curves=[curve | {"figures": {"r_cal": [-6.0, -5.0], "kl": [0.0, 0.1]}}]))]
+    )
+    (plot,) = [plot for plot in training_curves(part, FILE) if plot.name.startswith("calibrate")]
+    assert [axis.get_title(loc="left") for axis in plot.figure.axes] == [
+        "r_cal (nats)",
+        "KL to the uncalibrated teacher (nats per token)",
+    ]
