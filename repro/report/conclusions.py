@@ -25,7 +25,7 @@ BARE = 0.1
 """Share of reasoning below which a model is said to give bare answers."""
 TEACHERS = ("Teacher", "Distillable", "Eta0-Teacher", "Undistillable")
 SCORES = {"acc", "reward"}
-STUDENTS = ("Student", "SFT", "GKD-RKL", "Improve", "Eta0-Student", "Misled", "No-reasoning")
+STUDENTS = ("Student", "SFT", "GKD-FKL", "GKD-RKL", "Improve", "Eta0-Student", "Misled", "No-reasoning")
 
 
 def conclude(
@@ -58,6 +58,13 @@ def count_in_words(counts: Mapping[VerdictValue, int]) -> str:
     return ", ".join(f"{n} {value}" for value, n in counts.items() if n) or "none"
 
 
+def count_of_role(report: VerdictReport, role: Role) -> str:
+    """Return e.g. "2 reproduced, 3 inconclusive (1 not run)"."""
+    text = count_in_words(report.counts(role))
+    not_run = sum(v.value == "inconclusive" and v.estimate is None for v in report.of_role(role))
+    return text.replace(" inconclusive", f" inconclusive ({not_run} not run)") if not_run else text
+
+
 def plural(n: int, noun: str) -> str:
     """Return "1 claim", "2 claims"."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
@@ -65,14 +72,14 @@ def plural(n: int, noun: str) -> str:
 
 def _verdicts(report: VerdictReport) -> str:
     claims, premises = report.of_role("claim"), report.of_role("premise")
-    text = f"{plural(len(claims), 'claim')} of the paper: {count_in_words(report.counts('claim'))}." if claims else ""
+    text = f"{plural(len(claims), 'claim')} of the paper: {count_of_role(report, 'claim')}." if claims else ""
     if premises:
-        text += f" {plural(len(premises), 'premise')}, counted apart: {count_in_words(report.counts('premise'))}."
+        text += f" {plural(len(premises), 'premise')}, counted apart: {count_of_role(report, 'premise')}."
     return text.strip()
 
 
 def _exceptions(report: VerdictReport) -> str:
-    """Name what is contradicted, with the reason if known, and what is open; claims before premises.
+    """Name what is contradicted, with the reason if known, and what is open; claims before premises, which are called so.
 
     Our own studies only have controls: all contradicted ones come first.
     """
@@ -104,9 +111,10 @@ def toy_reason(report: VerdictReport, v: ClaimVerdict, claim: Claim) -> str:
 
 
 def _brief(report: VerdictReport, v: ClaimVerdict) -> str:
-    if v.value == "not testable":
-        return _statement(report, v)
-    return f"{_statement(report, v)} ({why_untested(v) if v.estimate is None else f'{v.estimate:+.3f}'})"
+    role = "premise" if v.role == "premise" else ""
+    number = "" if v.value == "not testable" else why_untested(v) if v.estimate is None else f"{v.estimate:+.3f}"
+    facts = ", ".join(filter(None, (role, number)))
+    return f"{_statement(report, v)}{f' ({facts})' if facts else ''}"
 
 
 def _statement(report: VerdictReport, v: ClaimVerdict) -> str:
@@ -203,7 +211,7 @@ def _controls(report: VerdictReport) -> str:
     controls = report.of_role("control")
     if not controls:
         return ""
-    text = f"{plural(len(controls), 'control')} of ours: {count_in_words(report.counts('control'))}"
+    text = f"{plural(len(controls), 'control')} of ours: {count_of_role(report, 'control')}"
     failed = [v for v in controls if v.value != "reproduced" and not _has_controls_alone(report)]  # else named before
     names = "; ".join(_control(report, v) for v in failed[:MOST_NAMED])
     more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
@@ -213,7 +221,7 @@ def _controls(report: VerdictReport) -> str:
 def _control(report: VerdictReport, v: ClaimVerdict) -> str:
     """Name a control; if its sides are too close, add the largest possible difference."""
     is_close = "no difference larger" in v.open_question
-    return f"{_statement(report, v)}: {v.open_question.partition(';')[0]}" if is_close else _brief(report, v)
+    return f"{_statement(report, v)} ({v.open_question.partition(';')[0]})" if is_close else _brief(report, v)
 
 
 def _failures(measured: Sequence[MeasuredTable]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from repro.recipes.studies import name_of
 from repro.report.blocks import Cell, Grid, Section
-from repro.report.conclusions import count_in_words
+from repro.report.conclusions import count_of_role
 from repro.report.merge import Part
 from repro.report.text import sentence, visible
 from repro.tables.verdicts.verdict_types import VerdictReport
@@ -72,7 +72,7 @@ def names_of(parts: Sequence[Part]) -> str:
 def _tally(report: VerdictReport) -> dict[str, Any]:
     """Return the counts shown at the top of a part: of the paper's claims, or of controls if it has none."""
     if any(report.counts("claim").values()) or not report.of_role("control"):
-        return {"tally": report.counts("claim"), "tally_of": ""}
+        return {"tally": report.counts("claim"), "tally_of": "Claims of the paper"}
     return {"tally": report.counts("control"), "tally_of": "Controls of ours; no claim of the paper is tested here."}
 
 
@@ -137,9 +137,9 @@ def overview(parts: Sequence[Part], keys: Sequence[str]) -> Grid:
             "study": Cell(part.name, note=part.stored.title, link=key),
             "families": Cell(", ".join(part.report.families)),
             "seeds": Cell(str(len(part.report.seeds)), value=len(part.report.seeds)),
-            "claims of the paper": Cell(count_in_words(part.report.counts("claim"))),
-            "premises": Cell(count_in_words(part.report.counts("premise"))),
-            "controls of ours": Cell(count_in_words(part.report.counts("control"))),
+            "claims of the paper": Cell(count_of_role(part.report, "claim")),
+            "premises": Cell(count_of_role(part.report, "premise")),
+            "controls of ours": Cell(count_of_role(part.report, "control")),
         }
         for part, key in zip(parts, keys)
     ]

@@ -33,8 +33,8 @@ TAIL_SHARE = Threshold(
 PARETO_K = Threshold(
     LARGEST_PARETO_K,
     "Pareto-k of the importance weights",
-    "DERIVED",
-    "above it importance sampling is unreliable at any affordable number of samples (Vehtari et al., 2024)",
+    "ASSUMED",
+    "the paper states none; above it importance sampling is unreliable at any affordable number of samples (Vehtari et al., 2024)",
 )
 MEAN_WEIGHT = Threshold(
     log(2),

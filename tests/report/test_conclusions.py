@@ -12,7 +12,7 @@ from repro.report.conclusions import conclude
 from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
-from repro.report.sections.findings import MOST_ROWS, findings_section
+from repro.report.sections.findings import MOST_ROWS, TOY_SCOPE, findings_section
 from repro.report.terminal import print_result, text_table
 from repro.tables import MeasuredTable
 
@@ -87,9 +87,9 @@ def test_a_long_table_of_answers_is_folded(rows, is_folded):
     styles = [style(f"Teacher, eta {n}", 0.8, 6.0) for n in range(rows)]
     (part,) = merge_sources([Source("a", make_result(build(items=40), styles=styles, curves=[]))])
     section = findings_section(part, "k")
-    assert [type(block) for block in section.blocks if not isinstance(block, Bullets)] == (
-        [Collapsible] if is_folded else [Text, Grid]
-    )
+    scope, lines, *table = section.blocks
+    assert (scope, type(lines)) == (Text(TOY_SCOPE), Bullets)
+    assert list(map(type, table)) == ([Collapsible] if is_folded else [Text, Grid])
     assert markdown([(part, "k", build_sections(part, "k"))]).count("| 80% | 6.0 |") == rows
 
 

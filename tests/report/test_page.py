@@ -23,7 +23,7 @@ from repro.report.markdown import NOTICED, markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
 from repro.report.terminal import print_result
-from repro.report.text import visible
+from repro.report.text import capitalise, visible
 from repro.report.training_history import BINS, binned
 from repro.report.write import write_report
 from repro.tables import MeasuredTable, load_claims
@@ -180,7 +180,7 @@ def test_a_study_without_answers_is_laid_out_metric_by_metric():
     visible_text = "".join(Page(text).data)
     for metric in ("token_rkl", "is_rkl", "wrong_trace"):
         assert f'id="t-bars-0-{metric}-title"' in text
-        assert f"{part.stored.title}: {metric_with_id(metric)}, qwen3" in visible_text
+        assert f"{capitalise(metric_with_id(metric))}, qwen3" in visible_text
     assert "paper 0.208" in visible_text
     assert "qwen3-32b-open-sequence-rkl" in visible_text  # the erratum of this table
     assert "Failure rates" not in visible_text
@@ -194,7 +194,7 @@ def test_a_metric_that_some_tasks_lack_is_laid_out_on_the_others():
         for metric in metrics:
             table.add("toy:qwen3-teacher", task, metric, ["a", "b", "c"], [[0.1, 0.2, 0.4]])
     (part,) = merge_sources([Source("traps", make_result(table, curves=[]))])
-    (section,) = [s for s in build_sections(part, "k") if s.title == "Measured against printed"]
+    (section,) = [s for s in build_sections(part, "k") if s.title == "Measured"]
     heads = {
         grid.caption.rpartition("(")[2].partition(")")[0]: list(grid.rows[0])
         for grid in section.brief

@@ -181,6 +181,26 @@ def test_exported_figures_have_print_colours_and_data(study, part_for, tmp_path)
                 assert list(csv.DictReader(stream))
 
 
+def test_that_toy_completions_are_short_is_said_at_toy_scale_alone(part_for):
+    part = part_for("figure4")
+    for scale in ("toy", "small"):
+        (section,) = [
+            section
+            for section in build_sections(replace(part, report=replace(part.report, scale=scale)), "k")
+            if section.title == "Prefixes"
+        ]
+        assert ("Toy completions" in section.blocks[0].text) == (scale == "toy")
+
+
+def test_stages_are_neither_teachers_nor_students(part_for):
+    """Table 5's rows are named after them."""
+    table5 = MeasuredTable("table5", "toy", "qwen3", (0,))
+    for row in ("Teacher calibration (RFT, LoRA)", "Student GKD w/ on-policy RKL"):
+        table5.add(row, "pipeline", "core_hours", IDS, HALF)
+    (plot,) = bars(replace(part_for("table5"), measured=(table5,)), FILE)
+    assert "teachers (above)" not in plot.title
+
+
 def test_a_line_over_prefixes_goes_from_left_to_right(part_for):
     (plot,) = resolve(STUDIES["figure4"].figures)(part_for("figure4"), FILE)
     lines = [list(line.get_xdata()) for axes in plot.figure.axes for line in axes.get_lines()]

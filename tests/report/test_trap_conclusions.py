@@ -146,6 +146,7 @@ def test_thresholds_are_those_of_the_claims_and_have_a_provenance():
     over_half = [c.low for c in load_claims("table1") if "over 50%" in c.quote]
     assert over_half == [WRONG_TRACE.value]
     assert PARETO_K.value == TRUSTED
+    assert PARETO_K.provenance == "ASSUMED"  # from the literature: no number of the paper leads to it
     assert all(len(threshold.reason) > 20 for threshold in THRESHOLDS)
 
 

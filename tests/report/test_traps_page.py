@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def content_of(study):
     items = [f"item-{n}" for n in range(20)]
     names = ("token_rkl", "sequence_rkl", "entropy_student") if study == "table1" else ("frequency_correlation",)
     for name in names:
-        for row in ("toy:qwen3-teacher",) if study == "table1" else ("K=1", "K=V"):
+        for row in ("toy:qwen3-teacher", "toy:other") if study == "table1" else ("K=1", "K=V"):
             table.add(row, "toy-bm4", name, items, rng.normal(1, 0.1, (1, 20)))
     line = {"artifact": "diagnose-1", "stage": "diagnose", "kind": "diagnose", "label": "diagnose", "summary": SUMMARY}
     cost = {"seconds": 1.0, "gpu_hours": 0.0, "peak_memory_gib": 0.5, "started": "2026", "ended": "2026"}
@@ -103,6 +104,7 @@ def test_the_panel_is_on_the_page_and_in_its_brief():
             "Tail noise, toy:qwen3-teacher: not seen on toy-bm4.",
         ):
             assert phrase in text
+        assert text.count("is 4 times as noisy as") == 1
     assert "3.2 [2.9, 3.5]" in brief
     assert "inf [2.9, 3.5]" in brief
     assert 'data-value="3.2" class="short">3.2<small class="line">2.9 to 3.5</small>' in page  # in words, with its id
@@ -120,7 +122,7 @@ def test_metrics_are_words_where_rows_are_teachers_and_students():
     page = html([(part, "k", build_sections(part, "k"))])
     words = "ompletions with a re-check phrase (rechecking)"
     assert f"C{words} by task, qwen3, teachers (above) and students." in page
-    assert f": c{words}, qwen3</caption>" in page
+    assert f">C{words}, qwen3</caption>" in page
 
 
 def test_further_rows_of_a_position_of_the_knob_have_marks_of_their_own():
@@ -162,3 +164,9 @@ def test_a_damaged_diagnosis_is_a_one_line_error(change, key, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=rf"results\.json: damaged results\.json: key {key}"):
         read_result(tmp_path)
+
+
+def test_the_plot_says_what_the_papers_figure_2_says():
+    """Section 4.2: frequent tokens have disproportionately large contributions as K nears V, and none for small K."""
+    page = page_of("figure2")[1]
+    assert "In the paper's Figure 2 they contribute more as K nears V" in unescape(page)

@@ -1,10 +1,11 @@
 """Bars of every row with their intervals, one panel per task, one figure per metric."""
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
 from repro.report.figures.export import Plot
-from repro.report.figures.knob import is_student, line_style
+from repro.report.figures.knob import is_student, knob_position, line_style
 from repro.report.figures.points import measured_points
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
 from repro.report.merge import Part
@@ -13,7 +14,7 @@ from repro.tables.formatting import layout_metrics, main_metric, printed_at
 from repro.tables.measured_table import NON_NEGATIVE_METRICS, MeasuredTable, is_fraction
 from repro.tables.metric_names import metric_name, metric_with_id
 
-NOTE = "Bars with their 95 % intervals; a colour stands for a position of the knob, pale bars are students."
+_HUES = " Blue: eta above 0; orange: below 0; purple: 0; other colours: without the knob."
 
 
 def _bar_style(row: str, palette: Palette) -> dict[str, Any]:
@@ -21,12 +22,28 @@ def _bar_style(row: str, palette: Palette) -> dict[str, Any]:
 
 
 def bars(part: Part, palette: Palette) -> list[Plot]:
-    """Draw one bar per row with its 95 % interval; at paper scale the printed number is marked."""
+    """Draw one bar per row with its 95 % interval; at paper scale the printed number is marked.
+
+    A metric of a single row, or that is printed as 0 everywhere, has no figure: the tables show it.
+    """
     return [
         _bars(part, table, metric, palette, f"bars-{n}{f'-{slug(metric)}' if metric else ''}")
         for n, table in enumerate(part.measured)
         for metric in layout_metrics(table)
+        if _is_worth_drawing(table, metric)
     ]
+
+
+def _note(rows: Sequence[str]) -> str:
+    """Explain the bars: their colours only if some stand for a position of the knob, or for students beside teachers."""
+    hues = _HUES if any(knob_position(row) != "untouched" for row in rows) else ""
+    pale = " Pale: students." if len({is_student(row) for row in rows}) > 1 else ""
+    return f"Bars with their 95 % intervals.{hues}{pale}"
+
+
+def _is_worth_drawing(table: MeasuredTable, metric: str | None) -> bool:
+    cells = [(row, values) for (row, _, m), values in table.values.items() if metric in (None, m)]
+    return len({row for row, _ in cells}) > 1 and any(abs(values.means_S().mean()) >= 0.0005 for _, values in cells)
 
 
 def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette, name: str) -> Plot:
@@ -35,7 +52,8 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
     points = {(p["row"], p["task"]): p for p in measured_points(table, keys)}
     tasks = [task for task in metrics if any((row, task) in points for row in table.rows)]
     rows = [row for row in table.rows if any((row, task) in points for task in tasks)]
-    teachers = table.rows.index("Student") if "Student" in table.rows else 0  # rows above the untouched student
+    n_teachers = sum(not is_student(row) for row in rows)
+    has_both = "Student" in table.rows and 0 < n_teachers < len(rows) and not any(map(is_student, rows[:n_teachers]))
     mark: dict[str, Any] = {"linestyle": "", "marker": "D", "color": palette.ink, "fillstyle": "none", "markersize": 5}
     columns = min(4, len(tasks))
     with drawing(palette):
@@ -75,8 +93,8 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
         + ", ".join(f"{row} {table.mean(row, task, metrics[task]):.2f}" for row in rows if (row, task) in points)
         for task in tasks
     )
-    rows_in_words = "teachers (above) and students" if teachers else "rows"
+    rows_in_words = "teachers (above) and students" if has_both else "rows"
     title = f"{capitalise(metric_with_id(metric) if metric else rows_in_words)} by task, {table.family}"
-    if metric and teachers:
+    if metric and has_both:
         title += f", {rows_in_words}"
-    return Plot(name, title, f"Bars with 95 % intervals. {means}.", figure, note=NOTE)
+    return Plot(name, title, f"Bars with 95 % intervals. {means}.", figure, note=_note(rows))

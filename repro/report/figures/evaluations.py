@@ -24,7 +24,7 @@ _LOGGED = {
     "accuracy": "accuracy in training",
     "token_accuracy": "teacher's tokens ranked first, share",
     "loss": "loss",
-    "kl": "KL to the uncalibrated teacher (nats)",
+    "kl": "KL to the uncalibrated teacher (nats per token)",
     "length": "completion length (tokens)",
 }
 

@@ -22,7 +22,8 @@ _ESTIMATORS = {
 }
 
 CORRELATIONS = (
-    "Below 0, frequent tokens contribute less on average (the paper's Figure 2 is about rare ones that drive the KL)."
+    "Above 0, frequent tokens contribute more on average; below 0, less. In the paper's Figure 2 they contribute more as K nears"
+    " V, and no more than others for small K."
     " Dashed: over the steps at which the token is outside the student's Top-K."
 )
 

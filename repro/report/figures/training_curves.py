@@ -13,7 +13,7 @@ from repro.report.result import Curve
 _CALIBRATION = {
     "task_reward": "task reward of the rollouts",
     "r_cal": "r_cal (nats)",
-    "kl": "KL to the uncalibrated teacher (nats)",
+    "kl": "KL to the uncalibrated teacher (nats per token)",
     "length": "completion length (tokens)",
 }
 NOTE = (

@@ -8,16 +8,21 @@ from repro.report.conclusions import count_in_words
 from repro.report.figures.export import Plot
 from repro.report.figures.style import PAGE, PHONE_WIDTH, TONES, drawing, panels
 from repro.tables.statistics.decision import VerdictValue
-from repro.tables.verdicts.verdict_types import VerdictReport
+from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport
 
 LABEL_LENGTH = 66
 """Characters of a statement that fit the figure; longer ones take two lines, and the longest a smaller font."""
 _MARKERS: dict[VerdictValue, str] = {"reproduced": "o", "contradicted": "X", "inconclusive": "D"}
 
 
+def in_order(report: VerdictReport) -> list[ClaimVerdict]:
+    """Return the verdicts on claims, premises and controls, in the order of the page's tables."""
+    return [v for role in ("claim", "premise", "control") for v in report.of_role(role)]
+
+
 def forest(report: VerdictReport) -> Plot | None:
     """Draw each claim's estimate and interval, and the edge it must clear; None if nothing was tested."""
-    tested = [v for v in report.claims if v.estimate is not None and v.interval is not None]
+    tested = [v for v in in_order(report) if v.estimate is not None and v.interval is not None]
     if not tested:
         return None
     edge_style: dict[str, Any] = {"linestyle": "", "marker": "|", "color": PAGE.ink}
@@ -58,7 +63,7 @@ def forest(report: VerdictReport) -> Plot | None:
     counts = count_in_words(Counter(v.value for v in tested))
     alt = f"{counts}. The tables above have the numbers."
     note = (
-        "Right of its edge (the upright stroke) by the entire interval, a statement is reproduced; left of it,"
-        " contradicted; across it, open. The symbol says which."
+        "Upright strokes are the edges of what a statement allows: more than its one edge, less if it says so, or between its"
+        " two. The symbol is the verdict."
     )
     return Plot("forest", "Statements with their intervals", alt, figure, note=note, fits_phone=True)

@@ -11,6 +11,15 @@ STYLES = (
     "A model may lose its accuracy by no longer writing its reasoning. Reasoning: share of completions with words before"
     " the answer (repro/evaluation/reasoning.py); length in tokens. Means over tasks, which weigh the same, and seeds."
 )
+TOY_SCOPE = (
+    "Toy scale: tiny transformers on made-up tasks (the embedded world), not the paper's models and tasks. It can show whether the"
+    " method finds and uses a difference in capacity that none of its settings names, and whether controls that lack one part of"
+    " it fail to. It cannot show that real students fail for that reason, or how much."
+)
+ONE_SEED = (
+    "One training seed. The standard errors here are over items only, and two trainings can differ by many of them:"
+    " a conclusive verdict holds for this training only. --seeds 3 shows the spread."
+)
 REHEARSAL = (
     "A rehearsal: every model is a miniature with meaningless weights, trained for a few steps on a few items. It shows that"
     " the stages run; no number or verdict on this page says anything about the models or the paper."
@@ -25,6 +34,9 @@ def findings_section(part: Part, key: str) -> Section:
     missing = [line for source in part.sources for line in describe_missing(source.content.get("missing", ()))]
     rehearsal = [REHEARSAL] if part.is_rehearsal else []
     lines = Bullets([*rehearsal, *missing, *conclude(part.report, part.measured, styles, matrix_of(part))])
+    scope: list[Block] = [Text(TOY_SCOPE)] if part.report.scale == "toy" else []
+    if len(part.report.seeds) == 1 and any(v.training for v in part.report.claims):
+        scope.append(Text(ONE_SEED))
     several = len(part.report.families) > 1
     table: list[Block] = []
     if styles:
@@ -32,7 +44,7 @@ def findings_section(part: Part, key: str) -> Section:
     on_page = table
     if len(styles) > MOST_ROWS:
         on_page = [Collapsible(f"How each model answers: {len(styles)} rows", table, f"{key}-styles")]
-    return Section(f"{key}-found", "What was found", [lines, *on_page], brief=[lines, *table])
+    return Section(f"{key}-found", "What was found", [*scope, lines, *on_page], brief=[*scope, lines, *table])
 
 
 def styles_of(part: Part) -> list[StyleLine]:

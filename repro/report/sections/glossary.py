@@ -17,14 +17,15 @@ WORDS = {
     "importance weight": "probability of a teacher's completion under the student over that under the teacher; their mean"
     " should be 1. Effective sample size: how many equal weights would be as good; Pareto-k: how heavy their tail is",
     "Top-K, tail": "the student's K likeliest tokens at a step, and all others",
-    "wrong-trace preference": "share of the pairs of a wrong and a right completion of one prompt in which the teacher finds the"
-    " wrong one likelier",
+    "wrong-trace preference": "share of the pairs of a wrong and a right completion of one prompt in which the wrong one has the"
+    " lower log p_student - log p_teacher: the teacher favours it more than the student does",
     "forking token": "a token at which the student is among its least certain fifth",
     "maj@k, pass@k": "whether the majority answer of an item's k completions is right; whether any of them is right",
     "premise, claim, control": "what the paper takes for granted; what it says it found; what we ask besides. Counted apart",
     "margin": "how much a number may miss a claim and still support it, fixed before a run",
-    "interval, p (Holm)": "where the true value lies with the confidence that the number of claims demands; chance of so"
-    " clear a result at the claim's edge, corrected for their number",
+    "allowed": "where a claim's difference (or mean) must lie if the claim is true, margin included",
+    "interval, p (Holm)": "where the true value lies with the confidence that the number of claims demands; chance of a result"
+    " at least as far from the claim's edge, on either side, if the truth lay on it, corrected for their number",
     "toy-bm4, BM4": "a task of the embedded toy world, named after the paper's (BIG-Math level 4)",
     "world": "what the embedded toy models live in: a language, facts, and questions about them, drawn from a seed. They know"
     " nothing else",

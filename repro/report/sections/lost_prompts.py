@@ -7,6 +7,7 @@ from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES
 from repro.models.endpoint import is_endpoint, parse_endpoint
 from repro.report.blocks import Block, Collapsible, Section, Text, text_grid
 from repro.report.merge import Part
+from repro.report.text import capitalise
 
 
 def prefix_section(part: Part, key: str) -> Section:
@@ -35,8 +36,10 @@ def prefix_section(part: Part, key: str) -> Section:
         f" {part.settings['prefixes'].get('min_tokens', 1)} is left out."
         " Over all lost prompts, including those that the teacher cannot solve alone (the measured table leaves them out); first"
         " seed. Already committed: the prefix states or begins a wrong answer, which no teacher can take back; the measured table"
-        " leaves such prefixes out. Toy completions are a few tokens long, so most long prefixes are committed."
+        " leaves such prefixes out."
     )
+    if part.report.scale == "toy":
+        explanation += " Toy completions are a few tokens long, so most long prefixes are committed."
     blocks: list[Block] = [Text(explanation), *(Text(text, strong=True) for text in dict.fromkeys(empty))]
     grid = text_grid("Prefixes", rows)
     folded: list[Block] = [Collapsible(f"Prefixes of every teacher and task: {len(rows)}", [grid], f"{key}-prefixes")]
@@ -74,7 +77,9 @@ def mode_section(part: Part, key: str) -> Section:
         for family, method, task, counts in summaries
     ]
     blocks: list[Block] = [
-        Text("; ".join(MODE_DESCRIPTIONS.values()) + "."),
+        Text(
+            f"{capitalise('; '.join(MODE_DESCRIPTIONS.values()))}. The other completions of lost prompts are right, or fit no mode."
+        ),
         Text(_describe_judge(part.settings.get("judge"))),
     ]
     if not any(counts["rechecking"] for *_, counts in summaries):

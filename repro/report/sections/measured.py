@@ -5,6 +5,7 @@ from repro.report.cell_verdicts import cell_verdicts, describe_power, format_ver
 from repro.report.conclusions import HIGH
 from repro.report.figures.points import measured_points
 from repro.report.merge import Part
+from repro.report.text import capitalise
 from repro.stages.artifact import count_undecided
 from repro.tables.formatting import (
     FAILURE_METRICS,
@@ -38,7 +39,7 @@ def measured_section(part: Part, key: str) -> Section:
             Bullets(power),
             *layout,
         ]
-    title = "Measured against printed" if part.stored.cells else "Measured"
+    title = "Measured against printed" if any(_has_printed(table, part) for table in part.measured) else "Measured"
     return Section(f"{key}-measured", title, [*layout, *folded], brief=layout)
 
 
@@ -77,15 +78,26 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
     seeds = ", ".join(map(str, table.seeds))
     has_answers = layout_metrics(table) == [None]
     text = (
-        f"Family {table.family}; training seeds {seeds}; {table.samples} samples per item; items: {sizes}. Cells:"
+        f"Family {table.family}; training seed{'s' if len(table.seeds) > 1 else ''} {seeds}; {table.samples} samples per item; items: {sizes}. Cells:"
         f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval (items and seeds"
         f" resampled){f' [maj@{table.samples}, pass@{table.samples}]' if has_answers else ''}."
     )
-    if part.report.notice and part.stored.cells:
+    if has_answers and (
+        chances := [f"{task} {table.chance[task]:.3g}" for task in table.tasks if table.chance.get(task)]
+    ):
+        text += f" Guessing would score: {', '.join(chances)}."
+    if any("kl" in metric or "k3" in metric for metric in filter(None, layout_metrics(table))):
+        text += " KL in nats."
+    if part.report.notice and _has_printed(table, part):
         text += (
             " The paper's numbers next to them are for its own models and tasks: for orientation, not for comparison."
         )
     return text
+
+
+def _has_printed(table: MeasuredTable, part: Part) -> bool:
+    """Return True if the paper prints a number for any of the cells: its rows may be other models."""
+    return any(printed_number(part.stored, table.family, *cell) for cell in table.values)
 
 
 def _describe_added(table: MeasuredTable, part: Part) -> list[str]:
@@ -119,7 +131,7 @@ def _layout(table: MeasuredTable, part: Part, metric: str | None) -> Grid:
                 note, tone = f"{note}: {format_verdicts(values)}", values[0]
             cells[task] = Cell(texts[task], note=note, tone=tone, value=value)
         rows.append(cells)
-    return Grid(f"{stored.title}{f': {metric_with_id(metric)}' if metric else ''}, {table.family}", rows)
+    return Grid(f"{capitalise(metric_with_id(metric)) if metric else stored.title}, {table.family}", rows)
 
 
 def _cells(table: MeasuredTable, part: Part) -> list[dict[str, Cell]]:

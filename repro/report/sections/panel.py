@@ -58,7 +58,7 @@ def _section(part: Part, key: str, title: str, first: list[Block], blocks_of: Bl
     brief = list(blocks)
     for n, (row, summary) in enumerate(summaries):
         gradients = [Text(describe_gradients(summary))] if summary["gradient_variance"] else []
-        blocks += [Collapsible(row, [*blocks_of(row, summary), *gradients], f"{key}-panel-{n}"), *gradients]
+        blocks += [Collapsible(row, [*blocks_of(row, summary), *gradients], f"{key}-panel-{n}")]
         brief += [*brief_of(row, summary), *gradients]
     if any(map(has_curves, part.measured)):  # a panel per eta: on the page only
         brief = brief[: len(first)]

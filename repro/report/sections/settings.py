@@ -14,8 +14,9 @@ PRINTED = {
 """Settings that the paper prints: value and section."""
 PROVENANCES = {
     "PAPER": "printed in the paper: stored in paper_tables/, quoted with section, never written by a run",
-    "DERIVED": "follows from printed numbers by arithmetic: errata, expected hours, what the printed comparisons bear out",
-    "ASSUMED": "ours, because the paper's value is lost or the world is our own: settings, our controls, margins",
+    "DERIVED": "follows from printed numbers by arithmetic: errata, expected hours, what the printed comparisons support, and"
+    " the margins whose reason says so",
+    "ASSUMED": "ours, because the paper's value is lost or the world is our own: settings, our controls, all other margins",
     "MEASURED": "from the runs on this page: accuracies, rewards, failure rates, intervals, curves, seconds, memory",
 }
 
@@ -69,7 +70,7 @@ def describe_setting(name: str, value: object, scale: str) -> dict[str, str]:
         if isinstance(value, list):  # JSON stores a tuple as a list
             value = tuple(value)
         if assumed is not None and assumed.value == value:
-            reason = assumed.reason
+            reason = assumed.reason if scale == "paper" else f"as at paper scale: {assumed.reason}"
         elif assumed is not None:
             shown = f'"{assumed.value}"' if isinstance(assumed.value, str) else assumed.value
             reason += f" (at paper scale {shown}: {assumed.reason})"

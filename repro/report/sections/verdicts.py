@@ -5,29 +5,33 @@ from collections.abc import Mapping, Sequence
 
 from repro.printed.claims import Claim, Ref, Role
 from repro.printed.load import load
-from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Quote, Section, Text, number_cell, p_cell
-from repro.report.conclusions import count_in_words, plural, toy_reason
+from repro.report.blocks import (
+    Block,
+    Bullets,
+    Cell,
+    Collapsible,
+    Grid,
+    Quote,
+    Section,
+    Text,
+    number_cell,
+    p_cell,
+    signed,
+)
+from repro.report.conclusions import count_of_role, plural, toy_reason
 from repro.report.figures.export import inline_chart
-from repro.report.figures.verdicts import forest
+from repro.report.figures.verdicts import forest, in_order
 from repro.report.merge import Part, changed_rules, changed_verdicts
 from repro.report.text import sentence, slug
 from repro.tables import load_claims
 from repro.tables.formatting import printed_number
 from repro.tables.metric_names import metric_name
+from repro.tables.statistics.decision import ONE_SEED_CAP
 from repro.tables.verdicts.sentences import claim_in_symbols
 from repro.tables.verdicts.verdict_types import ClaimVerdict, why_untested
 
-ONE_SEED = (
-    "One training seed. The standard errors here are over items only, and two trainings can differ by many of them:"
-    " a conclusive verdict holds for this training only. --seeds 3 shows the spread."
-)
-
-TOY_SCOPE = (
-    "The embedded world can show whether the method finds and uses a difference in capacity that none of its settings names, and"
-    " whether controls that lack one part of it fail to. It cannot show that real students fail for that reason, or how much."
-)
-
 IN_THE_PAPER = "in the paper"
+WOULD_DECIDE = "would decide"
 ROLES: dict[Role, str] = {
     "claim": "Claims of the paper",
     "premise": "Premises of the paper, counted apart",
@@ -46,14 +50,11 @@ def verdict_section(part: Part, key: str) -> Section:
         if (of_role := report.of_role(role))
     ]
     claims = {claim.id: claim for claim in load_claims(report.study)}
-    notes: list[Block] = [Text(TOY_SCOPE)] if report.scale == "toy" else []
-    if len(report.seeds) == 1 and any(v.training for v in report.claims):
-        notes.append(Text(ONE_SEED))
+    notes: list[Block] = []
     if rules := changed_rules(part):
         notes = [
             Text("The rules have changed since the run; the verdicts below follow the current ones:", strong=True),
             Bullets(rules),
-            *notes,
         ]
     changed: list[Block] = []
     if verdicts := changed_verdicts(part):
@@ -65,7 +66,8 @@ def verdict_section(part: Part, key: str) -> Section:
         folded = [Collapsible(f"Not run: {len(skipped)}", [Bullets(skipped)], f"{key}-not-run")]
         listed = [Text("Not run:"), Bullets(skipped)]
     undecided: list[Block] = []
-    if texts := [f"{v.statement} ({v.family}): {v.text}" for v in report.claims if v.value != "reproduced"]:
+    ordered = in_order(report)
+    if texts := [f"{v.statement} ({v.family}): {v.text}" for v in ordered if v.value != "reproduced"]:
         undecided = [Text("Not reproduced, and what would decide:"), Bullets(texts)]
     plot = forest(report)
     counts, method = Text(_count(part)), Text(_describe_method(part))
@@ -80,7 +82,7 @@ def verdict_section(part: Part, key: str) -> Section:
             *folded,
             method,
             *([inline_chart(plot, key)] if plot else []),
-            *(_evidence(v, claims.get(v.claim), part, key) for v in report.claims),
+            *(_evidence(v, claims.get(v.claim), part, key) for v in ordered),
         ],
         brief=[counts, *notes, *summary, *undecided, *listed, method],
     )
@@ -92,7 +94,7 @@ def _count(part: Part) -> str:
     text = f"Scale {report.scale}, {', '.join(report.families)}, {plural(len(report.seeds), 'training seed')}."
     for role in ROLES:
         if n := len(report.of_role(role)):
-            text += f" {plural(n, role)}{_OWNERS[role]}: {count_in_words(report.counts(role))}."
+            text += f" {plural(n, role)}{_OWNERS[role]}: {count_of_role(report, role)}."
     cells = Counter(cell.value for cell in report.cells)
     listed = ", ".join(f"{n} {value}" for value, n in cells.most_common())
     return f"{text} {plural(len(report.cells), 'printed cell')}: {listed}." if cells else text
@@ -101,14 +103,22 @@ def _count(part: Part) -> str:
 def _describe_method(part: Part) -> str:
     report = part.report
     text = (
-        "Intervals are at each claim's own step of Holm's correction"
-        f" (level {report.alpha:g} over all claims; controls apart), from {report.resamples:,} resamples of items and"
-        " seeds. Margins are fixed in paper_tables/claims.toml before a run."
+        "A statement is reproduced if its whole interval lies within what it allows, contradicted if all of it lies outside, else"
+        " inconclusive. Intervals are at each statement's own step of Holm's correction"
+        f" (level {report.alpha:g} over all claims and premises; controls apart), from {report.resamples:,} resamples of items and"
+        " seeds (MEASURED). p is two-sided, against the nearest edge of what is allowed: a small one says that the estimate is"
+        " clear of the edge, on the side that the verdict names. What is allowed is fixed in paper_tables/claims.toml before a"
+        " run."
     )
+    if len(report.seeds) == 1 and any(v.training for v in report.claims):
+        text += (
+            f" With one training seed, a statement about training is inconclusive within {ONE_SEED_CAP:g} standard errors of the"
+            " edge."
+        )
     if report.of_role("premise"):
         text += " Premises are what the paper takes for granted (distillation helps at all): they are counted apart from its claims."
     if any(v.paper_of for v in report.claims):
-        text += " “In the paper”: how many of the paper's own printed comparisons support the statement."
+        text += " “In the paper”: how many of the paper's own printed comparisons support the statement (DERIVED)."
     return text
 
 
@@ -119,19 +129,41 @@ def _with_statement(text: str, claims: Mapping[str, Claim]) -> str:
 
 
 def _rows(verdicts: Sequence[ClaimVerdict], key: str, several: bool) -> list[dict[str, Cell]]:
-    """Lay out a row per claim; where the paper prints nothing of any, no column says so."""
+    """Lay out a row per claim, without the columns that say nothing of any."""
     rows = [_row(v, key, several) for v in verdicts]
-    if any(v.paper_of for v in verdicts):
-        return rows
-    return [{head: cell for head, cell in row.items() if head != IN_THE_PAPER} for row in rows]
+    silent = set()
+    if not any(row[WOULD_DECIDE].text for row in rows):
+        silent.add(WOULD_DECIDE)
+    if not any(v.paper_of for v in verdicts):
+        silent.add(IN_THE_PAPER)
+    return [{head: cell for head, cell in row.items() if head not in silent} for row in rows]
 
 
-_DIFFERENCE_IS = {
-    "collapse": "what may remain less what does",
-    "recovers": "what is gained less what is asked",
-    "comparable": "distance to the nearer bound",
-}
-"""Kind of claim -> its difference, if that is not the left side minus the right."""
+_SCALED = ("collapse", "recovers")
+"""Kinds of claims whose difference is from a share of the other side."""
+
+
+def _difference_is(v: ClaimVerdict) -> str:
+    """Say what the difference is, if it is not the left side minus the right."""
+    first, _, second = v.statement.partition(" < " if v.kind == "collapse" else " > ")
+    if v.kind == "exists" and v.tasks and v.tasks[0].right is not None:
+        return ""
+    return {
+        "collapse": f"{second} - {first}",
+        "recovers": f"{first} - {second}",
+        "comparable": "distance to the nearer bound",
+        "trend": "slope per unit of eta, in the direction asked",
+        "monotone": "step in the direction asked",
+        **dict.fromkeys(("above", "below", "range", "exists"), "mean"),
+    }.get(v.kind, "")
+
+
+def _allowed(v: ClaimVerdict) -> Cell:
+    """Say between which values the difference must lie."""
+    low, high = (None if edge is None else edge + 0.0 for edge in v.region)  # no "-0"
+    if low is None or high is None:
+        return Cell(f"> {low:g}" if high is None else f"< {high:g}", value=high if low is None else low)
+    return Cell(f"{low:g} to {high:g}", value=low)
 
 
 def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
@@ -139,22 +171,24 @@ def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
     return {
         "verdict": Cell(v.value, tone=v.value, note=_caveat(v)),
         "claim": Cell(v.statement, note=name, link=_evidence_id(v, key)),
-        "difference": number_cell(v.estimate, "+.3f", "" if v.estimate is None else _DIFFERENCE_IS.get(v.kind, "")),
-        "interval": Cell("" if v.interval is None else f"{v.interval[0]:+.3f} to {v.interval[1]:+.3f}"),
-        "margin": number_cell(v.margin, "g"),
+        "difference": Cell("") if v.estimate is None else Cell(signed(v.estimate), _difference_is(v), "", v.estimate),
+        "interval": Cell("" if v.interval is None else f"{signed(v.interval[0])} to {signed(v.interval[1])}"),
+        "allowed": _allowed(v),
         "p (Holm)": p_cell(v.p_holm),
         "items": Cell("")
         if v.estimate is None
         else Cell(f"{v.items:,}", f"{v.seeds} seed{'s' if v.seeds > 1 else ''}", "", v.items),
-        "would decide": _would_decide(v),
+        WOULD_DECIDE: _would_decide(v),
         IN_THE_PAPER: Cell(f"{v.paper_held} of {v.paper_of}" if v.paper_of else "not printed", note=_support(v)),
     }
 
 
 def _caveat(v: ClaimVerdict) -> str:
-    """Caveat next to a tick if the paper's own numbers do not support it."""
+    """Say why a verdict is not what its interval suggests, or that the paper's own numbers do not support it."""
     if v.estimate is None:
         return why_untested(v)
+    if v.capped:
+        return "clear of the edge, but one training seed cannot settle it"
     if v.value == "reproduced" and v.paper_of and v.paper_held < v.paper_of:
         side = "split" if v.paper_held else "against it"
         return f"the paper's own numbers are {side} ({v.paper_held} of {v.paper_of})"
@@ -201,7 +235,9 @@ def _evidence(v: ClaimVerdict, claim: Claim | None, part: Part, key: str) -> Col
             }
             if t.right is not None:
                 row[second] = number_cell(t.right, ".3f", note=right and f"paper {right}")
-                row["difference"] = number_cell(t.estimate, "+.3f", note=_printed_difference(left, right))
+                row[f"{first} - {second}" if v.kind in _SCALED else "difference"] = number_cell(
+                    t.estimate, "+.3f", note=_printed_difference(left, right)
+                )
             row["95 % interval"] = Cell(f"{t.interval[0]:+.3f} to {t.interval[1]:+.3f}")
             row["items"] = number_cell(t.items, ",")
             rows.append(row)
