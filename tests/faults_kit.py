@@ -24,6 +24,17 @@ SETTINGS = [
     *("train_items=4", "test_items=2", "controls=false", "tasks=toy-bm4"),
     *("evaluation.completions_per_prompt=2", "teacher_sampling.completions_per_prompt=2"),
 ]
+MOMENTS = {
+    "sampling": "repro.generation.sample:rollout_table",
+    "grading": "repro.evaluation.evaluate:write_graded",
+    "a checkpoint": "transformers:Trainer._save_checkpoint",
+    "the adapter": "repro.calibration.merge:save_merged",
+    "training's history": "repro.training.history:write_history",
+    "a record": "repro.pipeline.record:file_hashes",
+    "the result": "repro.workflow.study:write_json",
+    "the page": "repro.report.write:html",
+}
+"""Moment at which the disk fills up -> the function that is about to be called (`test_fault_moments.py`)."""
 
 
 def count(name: str, default: int) -> int:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults_kit import check_artifacts, measured, study_arguments
+from faults_kit import MOMENTS, check_artifacts, measured, study_arguments
 
 from repro.pipeline.record import find_damage
 
@@ -31,18 +31,6 @@ def wait_for_artifacts(driver, out: Path, number: int) -> None:
     while len(list((out / "cache").glob("[a-z]*-*"))) < number:
         assert driver.poll() is None, driver.text()
         time.sleep(0.005)
-
-
-MOMENTS = {
-    "sampling": "repro.generation.sample:write_rollouts",
-    "grading": "repro.evaluation.evaluate:write_graded",
-    "a checkpoint": "transformers:Trainer._save_checkpoint",
-    "the adapter": "repro.calibration.merge:save_merged",
-    "training's history": "repro.training.history:write_history",
-    "a record": "repro.pipeline.record:file_hashes",
-    "the result": "repro.workflow.study:write_json",
-    "the page": "repro.report.write:html",
-}
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -99,7 +99,7 @@ WORLDS = {
             "figure3", [(r, "acc", HALF, None) for r in ("Teacher", "Undistillable", "Student", "GKD-RKL", "Misled")]
         ),
         {},
-        ["Teachers keep, students fall"],
+        ["Teachers keep their accuracy, students lose it"],
     ),
     "figure4": (
         table(

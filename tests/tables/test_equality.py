@@ -42,6 +42,20 @@ def test_an_ordering_of_equal_scores_names_no_number_of_items():
     assert (judged.needed_items, judged.needed_seeds) == (None, None)
 
 
+def test_with_one_training_seed_an_ordering_calls_equal_what_the_equality_does():
+    """The equality of the same scores is held back by the rule on one seed."""
+    for items, value in ((500, "inconclusive"), (2000, "reproduced")):
+        ordering, equality = (
+            judge(claim, 0.12, 0.12, items=items, seeds=1)
+            for claim in ("misled-under-no-reasoning", "misled-equals-no-reasoning")
+        )
+        assert equality.value == value
+        assert ("; equal: " in ordering.text) == (value == "reproduced")
+    assert judge("misled-under-no-reasoning", 0.12, 0.12, items=500, seeds=1).text.endswith(
+        "between these two trainings; with one training seed, equality within 0.02 is open"
+    )
+
+
 def test_an_ordering_that_is_too_wide_for_equality_says_so():
     judged = judge("misled-under-no-reasoning", 0.12, 0.12, items=50, spread=0.04)
     assert judged.value == "inconclusive"

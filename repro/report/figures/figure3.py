@@ -52,7 +52,7 @@ def _figure3(table: MeasuredTable, palette: Palette) -> Plot:
         add_legend(figure, *axes)
     return Plot(
         f"figure3-{table.family}",
-        f"Teachers keep, students fall, {table.family}",
+        f"Teachers keep their accuracy, students lose it, {table.family}",
         f"Before and after. {describe_points(rows)}. The diamond is the student of the original teacher.",
         figure,
         rows,

@@ -49,7 +49,7 @@ def _trends(table: MeasuredTable) -> Grid:
                 }
             )
     caption = (
-        "Is it monotone? Page's test: seeds as blocks, one-sided in the direction asked (upwards where none is asked);"
+        "Is it monotone? Page's test: seeds as blocks, one-sided in the direction of the claim (upwards where it has none);"
         f" Kendall's tau of the mean curve with eta, two-sided; {table.family}"
     )
     return Grid(caption, rows)

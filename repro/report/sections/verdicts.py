@@ -152,8 +152,8 @@ def _difference_is(v: ClaimVerdict) -> str:
         "collapse": f"{second} - {first}",
         "recovers": f"{first} - {second}",
         "comparable": "distance to the nearer bound",
-        "trend": "slope per unit of eta, in the direction asked",
-        "monotone": "step in the direction asked",
+        "trend": "slope per unit of eta, in the direction of the claim",
+        "monotone": "step in the direction of the claim",
         **dict.fromkeys(("above", "below", "range", "exists"), "mean"),
     }.get(v.kind, "")
 

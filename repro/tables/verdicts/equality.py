@@ -6,7 +6,7 @@ interval does give is the largest possible difference.
 
 from repro.printed.claims import Claim
 from repro.tables.measured_table import is_fraction
-from repro.tables.statistics.decision import RequiredData
+from repro.tables.statistics.decision import Region, RequiredData, is_capped
 from repro.tables.statistics.resampling import Contrast, Estimate
 
 EQUAL_WITHIN = 0.02
@@ -42,12 +42,18 @@ def largest_difference(interval: tuple[float, float]) -> float:
     return max(abs(interval[0]), abs(interval[1]))
 
 
-def describe_equality(interval: tuple[float, float]) -> str:
-    """Say by how much two scores differ at most, and whether that makes them equal, different, or leaves both open."""
+def describe_equality(estimate: Estimate, interval: tuple[float, float], *, training: bool) -> str:
+    """Say by how much two scores differ at most, and whether that makes them equal, different, or leaves both open.
+
+    Args:
+        training: the claim is about training runs, so that one seed may not decide (`is_capped`).
+    """
     largest = largest_difference(interval)
-    if largest <= EQUAL_WITHIN:
-        return f"equal: no difference larger than {EQUAL_WITHIN:g}"
     at_most = f"no difference larger than {largest:.3f}"
+    if largest <= EQUAL_WITHIN:
+        if is_capped(estimate, Region(-EQUAL_WITHIN, EQUAL_WITHIN), training):
+            return f"{at_most} between these two trainings; with one training seed, equality within {EQUAL_WITHIN:g} is open"
+        return f"equal: no difference larger than {EQUAL_WITHIN:g}"
     if interval[0] > 0 or interval[1] < 0:
         return f"{at_most}; there is a difference, but whether it is within {EQUAL_WITHIN:g} is open"
     return f"{at_most}; whether there is a difference at all, or equality within {EQUAL_WITHIN:g}, is open"

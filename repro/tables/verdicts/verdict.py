@@ -202,7 +202,10 @@ def _conclude(test: _Tested, p_holm: float, level: float) -> ClaimVerdict:
                 "its items are the study's values of eta, so no more can be sampled",
             )
         elif not capped and is_too_close(claim, test.contrast, estimate, required):
-            required, open_question = RequiredData(None, None), describe_equality(bounds)
+            required, open_question = (
+                RequiredData(None, None),
+                describe_equality(estimate, bounds, training=claim.training),
+            )
         if not required.is_realistic:
             required = RequiredData(None, None)
     text = verdict_sentence(claim, value, estimate, bounds, test.rival, capped, open_question)
