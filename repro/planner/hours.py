@@ -12,7 +12,6 @@ from repro.calibration.config import CalibrationConfig
 from repro.distillation.config import DistillationConfig
 from repro.planner.cards import CPU_CORE, Card
 from repro.planner.corrections import Corrections, Estimate, shipped_corrections
-from repro.planner.placement import Cards, place
 from repro.planner.roofline import stage_seconds
 from repro.planner.tokens import planned_tokens
 from repro.printed.load import load
@@ -58,7 +57,7 @@ def printed_hours() -> dict[str, float]:
 
 
 def estimate_stage(stage: Stage, corrections: Corrections, *, on_gpu: bool) -> Estimate:
-    """Return the seconds of a stage on one GPU (that of the corrections) or one core, including process startup.
+    """Return the seconds of a stage over its GPUs (those of the corrections) or on one core, including process startup.
 
     A server's hours are not counted.
     """
@@ -82,11 +81,7 @@ def expected_hours(stage: Stage, scale: Scale, corrections: Corrections | None =
 
 def hours_on_card(study: Study, card: Card) -> float:
     """Return a study's hours on one GPU of this kind, stages run sequentially, without corrections."""
-    seconds = 0.0
-    for stage in study.stages():
-        micro_batch = place(stage, Cards(1, card.gib)).layout.micro_batch if stage.workload.trains else 1
-        seconds += stage_seconds(stage, card, micro_batch)
-    return seconds / 3600
+    return sum(stage_seconds(stage, card) for stage in study.stages()) / 3600
 
 
 def study_hours(study: Study, workers: int) -> float:

@@ -1,7 +1,8 @@
-"""Seconds of a stage on one card: the only model of hours, from a stage's workload and a card's data sheet.
+"""GPU-seconds of a stage: the only model of hours, from a stage's workload and a card's data sheet.
 
 Sampling is bound by the bytes of weights and caches each step reads for the completions in flight, or by the host;
-prompts, training and scoring by FLOPs; a diagnosis's statistics by the bytes of its logits. DERIVED, with the
+prompts, training and scoring by FLOPs; a diagnosis's statistics by the bytes of its logits. A stage that needs several
+cards is divided over them without loss (`planner.forecast` adds that). DERIVED, with the
 efficiencies below and every completion at its length cap. A factor per kind of stage, measured on records, corrects it
 (`planner.corrections`).
 """
@@ -14,7 +15,8 @@ from repro.models.padded_batches import FORWARD_TOKENS
 from repro.planner.architectures import Architecture, architecture
 from repro.planner.cards import Card
 from repro.planner.concurrency import cache_per_sequence, sequences_at_once
-from repro.planner.resources import MICRO_BATCH
+from repro.planner.placement import NODE, Cards, place
+from repro.planner.resources import ONE_GPU, Layout
 from repro.planner.tokens import planned_sequences
 from repro.recipes.assumed import assumed
 from repro.stages import Stage
@@ -48,26 +50,24 @@ KL_MEASUREMENTS = 6
 most 12)."""
 
 
-def stage_seconds(stage: Stage, card: Card, micro_batch: int = MICRO_BATCH) -> float:
-    """Return the seconds of a stage on one card, without process startup.
+def stage_seconds(stage: Stage, card: Card) -> float:
+    """Return the seconds of a stage over the cards of its layout in a node of such cards, without process startup.
 
     Not counted: reward models, grading, a diagnosis's bootstrap, gradients along which models are moved, and the check
     of vLLM's log-probabilities.
-
-    Args:
-        micro_batch: sequences per forward pass in training; toy models process a whole step at once.
     """
-    key = (stage.fingerprint, card, micro_batch)
+    key = (stage.fingerprint, card)
     if key not in _known:
-        _known[key] = _stage_seconds(stage, card, micro_batch)
+        layout = place(stage, Cards(NODE, card.gib)).layout if stage.workload.uses_gpu else ONE_GPU
+        _known[key] = _stage_seconds(stage, card, layout)
     return _known[key]
 
 
-_known: dict[tuple[str, Card, int], float] = {}
+_known: dict[tuple[str, Card], float] = {}
 """Studies share most of their stages."""
 
 
-def _stage_seconds(stage: Stage, card: Card, micro_batch: int) -> float:
+def _stage_seconds(stage: Stage, card: Card, layout: Layout) -> float:
     workload = stage.workload
     main = _sizes(workload.main)
     if main is None:
@@ -76,14 +76,14 @@ def _stage_seconds(stage: Stage, card: Card, micro_batch: int) -> float:
     completion = workload.max_completion_tokens
     length = completion + (assumed("prompt tokens") if workload.uses_gpu else TOY_PROMPT)
     if workload.trains:
-        at_once = micro_batch if workload.uses_gpu else workload.sequences_per_step
+        at_once = layout.micro_batch if workload.uses_gpu else workload.sequences_per_step
     else:
         at_once = max(1, FORWARD_TOKENS // length)
     seconds = card.load_seconds
     if workload.samples:
-        seconds += passes.sampled * _sampling(stage, main, sequences, length, card)
+        seconds += passes.sampled * _sampling(stage, main, sequences, length, card, layout)
     if frozen is not None and workload.proxies:
-        seconds += workload.proxies * _sampling(stage, frozen, sequences, length, card, value_bytes=FLOAT32)
+        seconds += workload.proxies * _sampling(stage, frozen, sequences, length, card, layout, value_bytes=FLOAT32)
     if workload.matches_kl and workload.uses_gpu:
         seconds += KL_MEASUREMENTS * _measuring_kl(main, completion, length, card)
     scored = passes.scored + (1 if workload.kl_anchor else 0)
@@ -112,25 +112,34 @@ def _sizes_at(name: str, revision: str) -> Architecture:
 
 
 def _sampling(
-    stage: Stage, model: Architecture, sequences: int, length: int, card: Card, *, value_bytes: int | None = None
+    stage: Stage,
+    model: Architecture,
+    sequences: int,
+    length: int,
+    card: Card,
+    layout: Layout,
+    *,
+    value_bytes: int | None = None,
 ) -> float:
-    """Return the seconds of sampling; each step reads the weights and the caches of all sequences in flight.
+    """Return the seconds of sampling, over all cards; each step reads the weights and the caches of all sequences in flight.
 
     Args:
+        layout: each copy of the model has its own sequences in flight.
         value_bytes: bytes per weight or cached value; None for the card's.
     """
     workload = stage.workload
     is_vllm = workload.engine == "vllm"
     completion = workload.max_completion_tokens
     if is_vllm:
-        most = sequences_at_once(stage, card.gib, length - completion // 2)
+        most = sequences_at_once(stage, card.gib, length - completion // 2, layout)
     else:
-        most = workload.sequences_per_step if workload.trains else workload.batch_sequences or BATCH
+        in_step = workload.sequences_per_step // layout.ranks
+        most = in_step if workload.trains else workload.batch_sequences or BATCH
     in_flight = max(1, min(most, sequences))
     steps = completion * sequences / in_flight
     if not is_vllm:
         steps = completion * math.ceil(sequences / in_flight)
-    host = in_flight * card.token_seconds if is_vllm else 0.0
+    host = layout.tensor_parallel * in_flight * card.token_seconds if is_vllm else 0.0
     launched = 0.0 if is_vllm else model.layers * card.layer_seconds
     step = _decoding(model, in_flight, length - completion // 2, card, value_bytes or card.value_bytes)
     prompts = sequences * (length - completion) * _layer_flops(model, length) / (SCORING * card.flops)

@@ -109,7 +109,7 @@ STUDIES: dict[str, Entry] = {
         session="The knob (Table 2)",
         rows="recipes.table2:rows",
         added_kinds=("evaluate",),
-        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14500),
+        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=9000),
     ),
     "table1": Entry(
         title="The traps: token and sequence KL, importance weights and their health, wrong-trace preference",
@@ -118,7 +118,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.table1_and_4:pair_rows",
         measure="tables.measurements.traps:add_prompts",
         section="report.sections.panel:panel_section",
-        budget=Budget(toy_minutes=2, toy_mib=10, paper_gpu_hours=7000),
+        budget=Budget(toy_minutes=2, toy_mib=10, paper_gpu_hours=3000),
         overrides=PILOT,
         families=PILOT_FAMILIES,
     ),
@@ -130,7 +130,7 @@ STUDIES: dict[str, Entry] = {
         measure="tables.measurements.trap_outcomes:add_traps_and_outcomes",
         section="report.sections.panel:panel_section",
         added_kinds=("diagnose",),
-        budget=Budget(toy_minutes=4, toy_mib=30, paper_gpu_hours=10500),
+        budget=Budget(toy_minutes=4, toy_mib=30, paper_gpu_hours=5500),
     ),
     "figure2": Entry(
         title="Tail noise: contribution to the KL against token frequency, for several K (diagnoses shared with table1)",
@@ -142,7 +142,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.panel:correlation_section",
         figures="report.figures.figure2:correlations",
         export="report.figures.figure2:export_figures",
-        budget=Budget(toy_minutes=2, toy_mib=10, paper_gpu_hours=7000),
+        budget=Budget(toy_minutes=2, toy_mib=10, paper_gpu_hours=3000),
         overrides=PILOT,
         families=PILOT_FAMILIES,
     ),
@@ -153,7 +153,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
         added_kinds=("evaluate",),
-        budget=Budget(toy_minutes=6, toy_mib=20, paper_gpu_hours=11000),
+        budget=Budget(toy_minutes=6, toy_mib=20, paper_gpu_hours=5000),
         overrides={"toy": ("tasks=toy-bm4,toy-bm5,toy-csqa,toy-mmlu-pro,toy-supergpqa",)},
     ),
     "table6": Entry(
@@ -162,7 +162,7 @@ STUDIES: dict[str, Entry] = {
         session="The further pairs (Table 6)",
         rows="recipes.table6:rows",
         added_kinds=("evaluate",),
-        budget=Budget(toy_minutes=7, toy_mib=40, paper_gpu_hours=16000),
+        budget=Budget(toy_minutes=7, toy_mib=40, paper_gpu_hours=12500),
         overrides=FURTHER_PAIRS,
         families=FURTHER_FAMILIES,
     ),
@@ -173,7 +173,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.table3_and_7:rows",
         tasks="recipes.table3_and_7:unseen_tasks",
         added_kinds=("evaluate",),
-        budget=Budget(toy_minutes=6, toy_mib=30, paper_gpu_hours=8500),
+        budget=Budget(toy_minutes=6, toy_mib=30, paper_gpu_hours=5000),
         overrides=FURTHER_PAIRS,
         families=FURTHER_FAMILIES,
     ),
@@ -187,7 +187,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.eta_sweep:rows",
         measure="tables.measurements.answers:add_eta_sweep",
         section="report.sections.panel:panel_section",
-        budget=Budget(toy_minutes=25, toy_mib=200, paper_gpu_hours=50000),
+        budget=Budget(toy_minutes=25, toy_mib=200, paper_gpu_hours=35000),
         overrides={
             "toy": ("sft.steps=100", "gkd_rkl.steps=100", "diagnosis.gradient_prompts=0", "diagnosis.resamples=200")
         },
@@ -202,7 +202,7 @@ STUDIES: dict[str, Entry] = {
         " time",
         rows="recipes.controls:rows",
         added_kinds=("evaluate",),
-        budget=Budget(toy_minutes=10, toy_mib=60, paper_gpu_hours=62000),
+        budget=Budget(toy_minutes=10, toy_mib=60, paper_gpu_hours=31500),
     ),
     "losses": Entry(
         title="Which loss closes which trap, rescues the misled student, stops runaway length: a study of the kit's own"
@@ -215,7 +215,7 @@ STUDIES: dict[str, Entry] = {
         measure="tables.measurements.answers:add_eta_sweep",
         section="report.sections.panel:panel_section",
         added_kinds=("evaluate", "diagnose"),
-        budget=Budget(toy_minutes=12, toy_mib=50, paper_gpu_hours=18500),
+        budget=Budget(toy_minutes=12, toy_mib=50, paper_gpu_hours=10000),
         overrides={"toy": ("diagnosis.gradient_prompts=0", "diagnosis.resamples=200")},
     ),
     "table5": Entry(
@@ -230,7 +230,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.cost:table5_section",
         figures="report.figures.cost:stage_costs",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14500),
+        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=9000),
     ),
     "figure1a": Entry(
         title="Teachers that should have been better: a student's gain under each available teacher",
@@ -242,7 +242,7 @@ STUDIES: dict[str, Entry] = {
         extras="report.study_extras:teacher_sizes",
         figures="report.figures.figure1a:figure1a",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=19500),
+        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=9500),
     ),
     "figure3": Entry(
         title="Teachers keep their accuracy, their students lose it (stages shared with table2)",
@@ -252,7 +252,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.figures:before_and_after_rows",
         figures="report.figures.figure3:figure3",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=9000),
+        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=5000),
     ),
     "figure4": Entry(
         title="Teachers that continue the misled student's prefixes: how often they reach the correct answer",
@@ -265,7 +265,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.lost_prompts:prefix_section",
         figures="report.figures.figure4:figure4",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=12500),
+        budget=Budget(toy_minutes=4, toy_mib=10, paper_gpu_hours=9500),
     ),
     "failure-modes": Entry(
         title="How students fail on prompts that they solved before (section 6.5)",
@@ -279,7 +279,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.lost_prompts:mode_section",
         figures="report.figures.failure_modes:failure_modes",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=14000),
+        budget=Budget(toy_minutes=5, toy_mib=20, paper_gpu_hours=8500),
     ),
     "guards": Entry(
         title="Guards against attacks: what each guard leaks to a thief that adapts (a study of this kit, not of the paper)",
@@ -294,7 +294,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.matrix:matrix_section",
         figures="report.figures.matrix:matrix",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=15, toy_mib=80, paper_gpu_hours=35000),
+        budget=Budget(toy_minutes=15, toy_mib=80, paper_gpu_hours=19000),
         # vLLM's Gemma 3 takes no output layer beside its embeddings, which doge makes: `--family qwen3` can have it.
         # Sampler guards are sampled by transformers, which cannot hold the caches of a 12-billion model's long completions.
         overrides={"paper": ("matrix.guards=none,knob,knob-per-token,answer-only,reorder",)},
@@ -313,7 +313,7 @@ STUDIES: dict[str, Entry] = {
         section="report.sections.leak:leak_section",
         figures="report.figures.leak:leak",
         export="report.figures.by_study:export_figures",
-        budget=Budget(toy_minutes=5, toy_mib=30, paper_gpu_hours=13000),
+        budget=Budget(toy_minutes=5, toy_mib=30, paper_gpu_hours=10500),
         overrides=dict.fromkeys(SCALES, LADDER),
     ),
 }

@@ -6,6 +6,7 @@ import pytest
 
 from repro.planner.cards import CARDS, H100
 from repro.planner.hours import TABLE5_ROWS, printed_hours
+from repro.planner.placement import Cards, place
 from repro.planner.roofline import DECODING, TRAINING, stage_seconds
 from repro.planner.tokens import planned_sequences
 from repro.recipes.catalog import plan
@@ -96,3 +97,30 @@ def test_matching_a_kl_takes_minutes_on_a_gpu():
     assert 3 < (stage_seconds(matched, H100) - stage_seconds(alone, H100)) / 60 < 15
     toy = next(stage for stage in plan("controls", scale="toy", seeds=1).stages() if stage.workload.matches_kl)
     assert stage_seconds(toy, H100) == stage_seconds(toy.model_copy(update={"matches": None}), H100)
+
+
+def test_a_sharded_training_samples_as_many_at_once_as_its_layout_holds():
+    """On one card beside the unsharded trainer of a 4B student there would be room for a single completion."""
+    sharded, alone = (
+        next(stage for stage in plan("table2", scale="paper", families=(family,), seeds=1).stages() if is_rkl(stage))
+        for family in ("gemma3", "qwen3")
+    )
+    assert place(sharded, Cards(8, H100.gib)).layout.shard
+    assert not place(alone, Cards(8, H100.gib)).layout.shard
+    assert stage_seconds(sharded, H100) < 2 * stage_seconds(alone, H100)  # 4 and 1.7 billion parameters
+
+
+def test_a_model_that_fills_a_card_is_sampled_on_two():
+    """A 12B teacher fills a card of 24 GB: on two of them, tensor parallel, there is room for completions."""
+    sampled = next(
+        stage
+        for stage in plan("table2", scale="paper", families=("gemma3",), seeds=1).stages()
+        if stage.kind == "sample"
+    )
+    small = replace(H100, gib=23.6)
+    assert place(sampled, Cards(8, small.gib)).layout.tensor_parallel == 2
+    assert 1 < stage_seconds(sampled, small) / stage_seconds(sampled, H100) < 2
+
+
+def is_rkl(stage) -> bool:
+    return stage.procedure == "gkd-rkl"
