@@ -1,5 +1,6 @@
 """`repro run`: a study from plan to verdicts."""
 
+import math
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -78,7 +79,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a study and give a verdict on each of its claims."""
-    from repro.planner.scales import use_gpus_of, use_largest_gpus
+    from repro.planner.scales import fits, use_gpus_of, use_largest_gpus
     from repro.recipes.catalog import find_study, plan
     from repro.recipes.setting_users import check_used
     from repro.system.hardware import hardware
@@ -98,10 +99,11 @@ def run(
     )
     check_used(planned)
     if options.backend != "slurm":  # there the machine that submits is not the one that runs
-        machine = use_largest_gpus(machine) if rehearse else use_gpus_of(planned.scale, machine)
+        is_small = rehearse and not fits(planned.scale, machine)
+        machine = use_largest_gpus(machine) if is_small else use_gpus_of(planned.scale, machine)
     execution = options.at_scale(planned.scale, machine)
     _check_server(planned, execution.resources)
-    _check_ranks(planned, execution.resources)
+    _check_ranks(planned, out, execution.resources)
     check_name(name)
     if rehearse:
         out = out / FOLDER
@@ -109,8 +111,9 @@ def run(
         if not has_gpu:
             execution = _on_all_cores(execution, options.workers, machine)
         rehearsed = _rehearse(planned, out, has_gpu=has_gpu, quiet=quiet)
+        _check_ranks(rehearsed, out, execution.resources)
         if has_gpu:
-            execution = _with_planned_layouts(execution, planned, rehearsed, quiet=quiet)
+            execution = _with_planned_layouts(execution, planned, rehearsed, machine, quiet=quiet)
         planned = rehearsed
         name = name or result_name(planned)
     folder = result_folder(planned, out, name)
@@ -141,16 +144,29 @@ def _rehearse(study: "Study", out: Path, *, has_gpu: bool, quiet: bool) -> "Stud
     return rehearsal_of(study, out, has_gpu=has_gpu, console=Console(quiet=True) if quiet else out_console)
 
 
-def _with_planned_layouts(execution: "Execution", study: "Study", rehearsed: "Study", *, quiet: bool) -> "Execution":
-    """Return the execution of a rehearsal in which each stage has the layout of the stage that it rehearses."""
-    from repro.planner.placement import describe_layout
+def _with_planned_layouts(
+    execution: "Execution", study: "Study", rehearsed: "Study", machine: dict[str, Any], *, quiet: bool
+) -> "Execution":
+    """Return the execution of a rehearsal in which each stage has the layout of the stage that it rehearses.
+
+    Unchanged where nothing says how many GPUs a Slurm job gets.
+    """
+    from repro.planner.placement import Cards, describe_layout, machine_cards
+    from repro.planner.scales import REQUIREMENTS
     from repro.workflow.rehearsal import planned_layouts
 
-    layouts = planned_layouts(study, rehearsed, execution.resources, execution.cluster.gpus)
+    if execution.backend == "slurm":
+        gib, count = REQUIREMENTS[study.scale].gpu_memory_gib, execution.cluster.gpus
+        cards = Cards(count, gib) if count else None
+    else:
+        cards = machine_cards(machine)
+    if cards is None:
+        return execution
+    layouts = planned_layouts(study, rehearsed, execution.resources, cards)
     counts = Counter(describe_layout(layout) for layout in layouts.values())
-    parts = [f"{gpus} ({number} stages)" for gpus, number in sorted(counts.items())]
-    if left_out := len(rehearsed.stages()) - len(layouts):
-        parts.append(f"as few as miniatures need ({left_out} stages whose real models do not fit here)")
+    parts = [f"{gpus} (stages: {number})" for gpus, number in sorted(counts.items())]
+    if left_out := sum(stage.workload.uses_gpu for stage in rehearsed.stages()) - len(layouts):
+        parts.append(f"as few as miniatures need (stages whose real models do not fit here: {left_out})")
     if not quiet:
         out_console.print(f"GPUs of a stage: {', '.join(parts)}", highlight=False, soft_wrap=True)
     return replace(execution, layouts=layouts)
@@ -190,7 +206,8 @@ def _confirm(study: "Study", out: Path, resources: "Resources", options: Executi
     """
     from repro.planner.dry_run import gpu_hours_to_run, print_plan
 
-    hours, gpu = gpu_hours_to_run(study, out, resources)
+    is_here = options.backend != "slurm"
+    hours, gpu = gpu_hours_to_run(study, out, resources, is_here=is_here)
     if yes or not hours:
         return
     if not sys.stdin.isatty():
@@ -198,7 +215,7 @@ def _confirm(study: "Study", out: Path, resources: "Resources", options: Executi
             f"scale {study.scale} takes about {hours:,.0f} GPU-hours ({gpu}): --dry-run shows the plan, --yes starts it"
             " (there is no terminal to ask at)."
         )
-    print_plan(study, out, out_console, resources, options.most_workers, is_here=options.backend != "slurm")
+    print_plan(study, out, out_console, resources, options.most_workers, is_here=is_here)
     if not typer.confirm(f"Start about {hours:,.0f} GPU-hours ({gpu})?"):
         raise typer.Exit(0)
 
@@ -211,15 +228,22 @@ def _check_server(study: "Study", resources: "Resources") -> None:
         )
 
 
-def _check_ranks(study: "Study", resources: "Resources") -> None:
-    """Refuse what a training would refuse after hours of other stages."""
-    for stage in study.stages():
+def _check_ranks(study: "Study", out: Path, resources: "Resources") -> None:
+    """Refuse before the first stage what a training would refuse after hours of other stages."""
+    from repro.stages.artifact import which_cached
+
+    stages = study.stages()
+    trained = [
+        stage for stage, is_cached in zip(stages, which_cached(stages, out)) if stage.workload.trains and not is_cached
+    ]
+    for stage in trained:
         sequences = stage.workload.sequences_per_step
-        if stage.workload.trains and sequences % resources.ranks:
-            fewer = next(ranks for ranks in range(resources.ranks, 0, -1) if sequences % ranks == 0)
+        if sequences % resources.ranks:
+            common = math.gcd(*(other.workload.sequences_per_step for other in trained))
+            fewer = next(ranks for ranks in range(resources.ranks, 0, -1) if common % ranks == 0)
             raise InputError(
                 f"--ranks {resources.ranks}: {stage.label} trains on {sequences} completions per step, which cannot be shared"
-                f" evenly. Use a divisor of {sequences}, such as --ranks {fewer}."
+                f" evenly. Use --ranks {fewer}, or another divisor of {common}."
             )
 
 

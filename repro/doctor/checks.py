@@ -20,7 +20,7 @@ from repro.planner.gpu_memory import gpu_memory
 from repro.planner.host_memory import host_memory
 from repro.planner.placement import describe_layout
 from repro.planner.resources import Resources, resources_for
-from repro.planner.scales import REQUIREMENTS, check_fits, describe_gpus
+from repro.planner.scales import REQUIREMENTS, check_fits, describe_gpus, planned_gpu
 from repro.planner.words import describe_gib, describe_seconds
 from repro.recipes.study import Study
 from repro.stages import Stage
@@ -108,7 +108,7 @@ def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding
 
 def _hours(study: Study, stages: list[Stage], out: Path, workers: int) -> Finding:
     """Report how long the complete study takes, including cached stages."""
-    corrections = corrections_from(out)
+    corrections = corrections_from(out, planned_gpu(study.scale))
     planned = forecast(study, stages, [False] * len(stages), corrections, resources_for(study.scale), workers)
     source = describe_source(study, stages, corrections)
     return good(

@@ -22,6 +22,7 @@ from repro.pipeline.gpu_pool import resolve_layout, visible_cards
 from repro.pipeline.preflight import check_inputs
 from repro.pipeline.record import find_damage
 from repro.pipeline.remaining import PlannedStage, RemainingTime
+from repro.planner.cards import H100, machine_gpu
 from repro.planner.corrections import corrections_from
 from repro.planner.forecast import parallel_speed
 from repro.planner.hours import estimate_stage
@@ -29,6 +30,7 @@ from repro.planner.schedule import Job
 from repro.stages import Stage
 from repro.stages.artifact import CACHE, find_warnings, is_complete, which_cached
 from repro.system.gpus import visible_gpus
+from repro.system.hardware import hardware
 
 MUCH_TO_READ = 4 << 30
 """Bytes to hash above which a run says so: some seconds on a fast disk."""
@@ -83,7 +85,7 @@ def remaining_time(stages: Sequence[Stage], out: Path, execution: Execution) -> 
     """Plan the remaining time of a run: every uncached stage with its expected seconds on the GPUs it will get."""
     on_slurm = execution.backend == "slurm"
     cards = None if on_slurm else visible_cards()
-    corrections = corrections_from(out)
+    corrections = corrections_from(out, H100 if on_slurm else machine_gpu(hardware()))
     plan = []
     for stage, is_cached in zip(stages, which_cached(stages, out)):
         if not is_cached:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -49,17 +49,22 @@ CARDS = {"24 GB (RTX 3090)": _gpu("RTX 3090", 0.936e12, 71e12, 23.6), "80 GB (H1
 """DERIVED: bandwidth and FLOPS from the data sheets, memory as reported by CUDA."""
 DATA_SHEETS: Mapping[str, tuple[float, float]] = {
     "A10": (0.600e12, 125e12),
+    "A30": (0.933e12, 165e12),
     "A10G": (0.600e12, 70e12),
     "A40": (0.696e12, 150e12),
     "A100": (1.555e12, 312e12),
     "A100 80GB": (1.935e12, 312e12),
+    "A100 SXM 80GB": (2.039e12, 312e12),
     "A100 SXM4 80GB": (2.039e12, 312e12),
     "B200": (8.0e12, 2250e12),
+    "GB200": (8.0e12, 2500e12),
     "GH200": (4.0e12, 989e12),
     "H100": (H100.bandwidth, H100.flops),
     "H100 NVL": (3.9e12, 835e12),
     "H100 PCIe": (2.0e12, 756e12),
+    "H20": (4.0e12, 148e12),
     "H200": (4.8e12, 989e12),
+    "H200 NVL": (4.8e12, 835e12),
     "L4": (0.300e12, 121e12),
     "L40": (0.864e12, 181e12),
     "L40S": (0.864e12, 362e12),
@@ -71,26 +76,27 @@ DATA_SHEETS: Mapping[str, tuple[float, float]] = {
 }
 """DERIVED from the data sheets, by the words that nvidia-smi's name has: bytes a second, and dense bfloat16 operations a
 second that accumulate in float32."""
+OTHER_GPU = re.compile(r"MIG|Laptop|Ti|D|S[Uu]\w+|\d+[QCAB]")
+"""Words of names that have another GPU's words as well: slices (MIG, or of a virtual GPU), laptops, and variants."""
 CPU_CORE = Card("CPU core", 10e9, 200e9, 4.0, 1e-3, 0.0, 0.7, value_bytes=4)
 """ASSUMED: one core of a typical server; the factors in `planner/fitted.toml` are relative to it."""
 
 
 def machine_gpu(machine: Mapping[str, Any]) -> Card:
-    """Return the slowest of a machine's GPUs; an H100 if it has none, or one that `DATA_SHEETS` does not list.
+    """Return the slowest of a machine's GPUs; an H100 if it has none, or in place of one that is not listed.
 
     Args:
         machine: from `system.hardware.hardware`, or as a record stores it.
     """
-    gpus = [_listed(gpu["name"], gpu["memory_gib"]) for gpu in machine["gpus"]]
-    known = [gpu for gpu in gpus if gpu]
-    return min(known, key=lambda gpu: gpu.flops) if known and len(known) == len(gpus) else H100
+    gpus = [_find(gpu["name"], gpu["memory_gib"]) for gpu in machine["gpus"]]
+    return min(gpus, key=lambda gpu: min(gpu.flops / H100.flops, gpu.bandwidth / H100.bandwidth), default=H100)
 
 
-def _listed(name: str, gib: float) -> Card | None:
-    """Return the card whose words are all in the name, the one with the most of them; None for slices and laptops' GPUs."""
+def _find(name: str, gib: float) -> Card:
+    """Return the listed card whose words are all in the name, the one with the most of them."""
     words = set(re.split(r"[\s-]+", name))
     matching = [listed for listed in DATA_SHEETS if words.issuperset(listed.split())]
-    if words & {"MIG", "Laptop"} or not matching:
-        return None
+    if not matching or any(map(OTHER_GPU.fullmatch, words)):
+        return replace(H100, name=f"H100 for the unlisted {name}")
     listed = max(matching, key=lambda name: len(name.split()))
     return _gpu(listed, *DATA_SHEETS[listed], gib)

@@ -8,10 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from repro.planner.cards import H100, Card, machine_gpu
+from repro.planner.cards import H100, Card
 from repro.planner.records import MeasuredStage, read_measured
 from repro.stages import Stage
-from repro.system.hardware import hardware
 
 NEWEST_OF_A_KIND = 9
 """Number of records used per kind and model: the code and the machine's load change over time."""
@@ -108,9 +107,13 @@ def shipped_corrections() -> Corrections:
     return Corrections(process_seconds=shipped_process_seconds())
 
 
-def corrections_from(out: Path) -> Corrections:
-    """Return this machine's GPU and factors from the records below `out`, or the shipped ones if there are none."""
-    return replace(measured_corrections(read_measured(out)), gpu=machine_gpu(hardware()))
+def corrections_from(out: Path, gpu: Card = H100) -> Corrections:
+    """Return this machine's factors from the records below `out`, or the shipped ones if there are none.
+
+    Args:
+        gpu: the GPU to plan with.
+    """
+    return replace(measured_corrections(read_measured(out)), gpu=gpu)
 
 
 def shipped_factor(on_gpu: bool, procedure: str) -> float:

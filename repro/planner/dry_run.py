@@ -16,7 +16,7 @@ from repro.planner.host_memory import host_memory
 from repro.planner.hours import hours_on_card, table5_hours
 from repro.planner.placement import Placement, describe_layout
 from repro.planner.resources import Resources
-from repro.planner.scales import REQUIREMENTS, check_fits
+from repro.planner.scales import REQUIREMENTS, check_fits, planned_gpu
 from repro.planner.tokens import planned_items, planned_tokens
 from repro.planner.words import describe_duration, describe_gib, describe_gpu_hours, describe_seconds
 from repro.recipes.studies import STUDIES, resolve
@@ -40,7 +40,8 @@ def print_plan(
         is_here: the stages would run on this machine, not as Slurm jobs.
     """
     stages = study.stages()
-    cached, corrections = which_cached(stages, out), corrections_from(out)
+    cached = which_cached(stages, out)
+    corrections = corrections_from(out, planned_gpu(study.scale, is_here=is_here))
     planned = forecast(study, stages, cached, corrections, resources, workers)
     placed = dict(enumerate(placements(study, stages, resources)))
     rows = [(stage, cached[n], planned.stages[n].seconds, placed.get(n)) for n, stage in enumerate(stages)]
@@ -64,9 +65,13 @@ def _print_what_does_not_fit(study: Study, problems: Sequence[str], console: Con
         console.print(f"`repro run` would refuse: {refusal}", highlight=False, soft_wrap=True)
 
 
-def gpu_hours_to_run(study: Study, out: Path, resources: Resources) -> tuple[float, str]:
-    """Return the GPU-hours of the stages that are not cached, and the GPU."""
-    stages, corrections = study.stages(), corrections_from(out)
+def gpu_hours_to_run(study: Study, out: Path, resources: Resources, *, is_here: bool = True) -> tuple[float, str]:
+    """Return the GPU-hours of the stages that are not cached, and the GPU.
+
+    Args:
+        is_here: as in `print_plan`.
+    """
+    stages, corrections = study.stages(), corrections_from(out, planned_gpu(study.scale, is_here=is_here))
     total = forecast(study, stages, which_cached(stages, out), corrections, resources).total
     return total.seconds / 3600, corrections.gpu.name
 

@@ -10,9 +10,13 @@ from repro.stages import Stage
 from repro.system.hardware import hardware
 
 
-def placements(study: Study, stages: list[Stage], resources: Resources) -> list[Placement]:
-    """Place each stage on this machine's GPUs, else on those the scale needs; empty for a scale without GPUs."""
-    cards = planned_cards(study.scale, hardware())
+def placements(study: Study, stages: list[Stage], resources: Resources, cards: Cards | None = None) -> list[Placement]:
+    """Place each stage on these GPUs; empty for a scale without GPUs.
+
+    Args:
+        cards: None for this machine's, or those the scale needs if it has none.
+    """
+    cards = cards or planned_cards(study.scale, hardware())
     return [_place(stage, cards, resources) for stage in stages] if cards else []
 
 

@@ -145,6 +145,6 @@ def describe_derivation(study: Study) -> list[str]:
         hours, printed = expected_hours(stage, study.scale), table5_hours(stage)
         main = stage.workload.main
         name = f" of {main.base_model.name}" if main else ""
-        line = f"{stage.procedure}{name}: {planned_tokens(stage):.3g} tokens = {hours:.1f} h by the model"
+        line = f"{stage.procedure}{name}: {planned_tokens(stage):.3g} tokens = {hours:.1f} h of an H100 by the model"
         lines.append(line + (f"; Table 5 prints {printed:g} h for Qwen3" if printed else ""))
     return list(dict.fromkeys(lines))

@@ -92,6 +92,6 @@ def is_same_machine(recorded: Mapping[str, Any], machine: Mapping[str, Any]) -> 
         return False
     if recorded.get("processor", machine["processor"]) != machine["processor"]:
         return False
-    if [gpu["name"] for gpu in recorded["gpus"]] != [gpu["name"] for gpu in machine["gpus"]] and recorded["gpus"]:
-        return False
+    if not {gpu["name"] for gpu in recorded["gpus"]} <= {gpu["name"] for gpu in machine["gpus"]}:
+        return False  # a stage's record has the GPUs that were its own
     return abs(recorded["memory_gib"] - machine["memory_gib"]) <= SAME_MEMORY * float(machine["memory_gib"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import InputError
+from repro.planner.cards import H100, Card, machine_gpu
 from repro.recipes.studies import Scale
 from repro.system import gpu_checks as accelerator
 from repro.system.hardware import hardware
@@ -108,6 +109,16 @@ def _use_gpus_with(gib: float, machine: dict[str, Any]) -> dict[str, Any]:
         return machine
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
     return hardware()
+
+
+def planned_gpu(scale: Scale, *, is_here: bool = True) -> Card:
+    """Return the GPU whose hours a plan states: this machine's if it can run the scale, else an H100.
+
+    Args:
+        is_here: the stages would run on this machine, not as Slurm jobs.
+    """
+    machine = hardware()
+    return machine_gpu(machine) if is_here and fits(scale, machine) else H100
 
 
 def describe_gpus(machine: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from repro.models.miniature import SIZES, make_miniature
 from repro.pipeline.preflight import chat_models, check_access, check_models, check_pairs, check_prompts
 from repro.pipeline.stage_inputs import read_items
 from repro.planner.fit import placements
+from repro.planner.placement import Cards
 from repro.planner.resources import Layout, Resources
 from repro.recipes.catalog import plan
 from repro.recipes.shared_stages import base_model
@@ -87,9 +88,7 @@ def rehearsal_of(study: Study, out: Path, *, has_gpu: bool, console: Console) ->
     return replace(short, rows=rows, assignments=study.assignments, is_rehearsal=True)
 
 
-def planned_layouts(
-    study: Study, rehearsed: Study, resources: Resources, most_gpus: int | None = None
-) -> dict[str, Layout]:
+def planned_layouts(study: Study, rehearsed: Study, resources: Resources, cards: Cards) -> dict[str, Layout]:
     """Return the layouts that the plan gives the study's own stages, by the fingerprints of the stages rehearsing them.
 
     Stages that would not fit on these GPUs are left out: the size of their miniatures decides.
@@ -98,19 +97,24 @@ def planned_layouts(
         study: the study as it would run.
         rehearsed: its `rehearsal_of`.
         resources: those of the run.
-        most_gpus: of a Slurm job; None if it is not known.
+        cards: the GPUs of this machine, or of a Slurm job.
     """
     rehearsals: dict[str, str] = {}
     for row, rehearsed_row in zip(study.rows, rehearsed.rows, strict=True):
         _match(row.stage, rehearsed_row.stage, rehearsals)
     stages = study.stages()
     return {
-        rehearsals[stage.fingerprint]: replace(
-            placement.layout, tensor_parallel=min(placement.layout.tensor_parallel, SIZES["num_attention_heads"])
-        )
-        for stage, placement in zip(stages, placements(study, stages, resources), strict=True)
-        if placement.fits and (most_gpus is None or placement.layout.gpus <= most_gpus)
+        rehearsals[stage.fingerprint]: _of_miniature(placement.layout)
+        for stage, placement in zip(stages, placements(study, stages, resources, cards), strict=True)
+        if placement.fits and stage.workload.uses_gpu
     }
+
+
+def _of_miniature(layout: Layout) -> Layout:
+    """Return the layout with no more GPUs per copy than share a miniature's heads evenly."""
+    copies, heads = layout.ranks // layout.tensor_parallel, SIZES["num_attention_heads"]
+    spread = max(n for n in range(1, heads + 1) if heads % n == 0 and n <= layout.tensor_parallel)
+    return replace(layout, tensor_parallel=spread, ranks=copies * spread)
 
 
 def _match(stage: Stage, rehearsed: Stage, rehearsals: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from repro.pipeline.preflight import check_pairs
+from repro.planner.cards import machine_gpu
 from repro.planner.corrections import Estimate, corrections_from
 from repro.planner.hours import estimate_stage
 from repro.planner.words import describe_seconds
@@ -12,6 +13,7 @@ from repro.recipes.settings import flatten
 from repro.stages import Stage, topological_order
 from repro.stages.artifact import CACHE, which_cached
 from repro.stages.readable_label import describe_stage
+from repro.system.hardware import hardware
 from repro.workflow.prompt_preview import prompt_lines
 
 SHOWN = (
@@ -34,7 +36,7 @@ def print_stage_plan(stage: Stage, out: Path, console: Console) -> None:
     Raises:
         InputError: two local models lack what a stage needs in common. Hub models are checked when they are read.
     """
-    stages, corrections = topological_order([stage]), corrections_from(out)
+    stages, corrections = topological_order([stage]), corrections_from(out, machine_gpu(hardware()))
     cached = which_cached(stages, out)
     waiting = [needed for needed, is_cached in zip(stages, cached) if not is_cached]
     check_pairs([needed for needed in waiting if all(model.is_local for model in needed.base_models())])

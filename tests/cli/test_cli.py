@@ -72,7 +72,7 @@ MISTAKES = {
     "eta is not finite": (("calibrate", "toy:qwen3-teacher", "--eta", "nan"), "--eta nan"),
     "unknown family": (("run", "table2", "--scale", "toy", "--family", "llama"), "family 'llama'"),
     "a server for nothing": (("run", "table2", "--scale", "toy", "--vllm-server", "1"), "samples with vLLM"),
-    "ranks that cannot share a step": (("run", "table2", "--scale", "toy", "--ranks", "3"), "such as --ranks 2"),
+    "ranks that cannot share a step": (("run", "table2", "--scale", "toy", "--ranks", "3"), "Use --ranks 2"),
     "no seeds": (("run", "table2", "--scale", "toy", "--seeds", "0"), "--seeds 0"),
     "a scale that does not fit": (("run", "table2", "--scale", "paper"), "needs 8 GPUs"),
     "no such model folder": (("calibrate", "./nowhere", "--eta", "1"), "./nowhere"),

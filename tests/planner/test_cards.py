@@ -1,6 +1,7 @@
 """The GPU whose hours a plan states: this machine's, if its data sheet is known."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -10,7 +11,7 @@ from repro.planner.cards import DATA_SHEETS, H100, machine_gpu
 from repro.planner.corrections import corrections_from
 from repro.planner.dry_run import gpu_hours_to_run, print_plan
 from repro.planner.hours import estimate, study_hours
-from repro.planner.records import measured_stage
+from repro.planner.records import is_same_machine, measured_stage
 from repro.planner.resources import resources_for
 from repro.planner.roofline import stage_seconds
 from repro.recipes.catalog import plan
@@ -34,25 +35,29 @@ def machine(*names: str, gib: float = 79.2) -> dict:
         "NVIDIA H100 PCIe": "H100 PCIe",
         "NVIDIA H200": "H200",
         "NVIDIA GeForce RTX 4090": "RTX 4090",
+        "NVIDIA H200 NVL": "H200 NVL",
         "NVIDIA L40S": "L40S",
         "NVIDIA RTX 6000 Ada Generation": "RTX 6000 Ada",
         "NVIDIA GeForce RTX 4090 Laptop GPU": None,
         "NVIDIA A100-SXM4-80GB MIG 1g.10gb": None,
         "Tesla V100-SXM2-16GB": None,
         "NVIDIA RTX A4000": None,
+        "NVIDIA A10-4Q": None,
+        "NVIDIA GeForce RTX 3090 Ti": None,
+        "NVIDIA GeForce RTX 4090 D": None,
     }.items(),
 )
 def test_a_gpu_is_known_by_the_words_of_its_name(name, listed):
     gpu = machine_gpu(machine(name, gib=23.6))
     if listed is None:
-        assert gpu is H100
+        assert gpu == replace(H100, name=f"H100 for the unlisted {name}")
     else:
         assert (gpu.name, gpu.bandwidth, gpu.flops, gpu.gib) == (listed, *DATA_SHEETS[listed], 23.6)
 
 
 def test_of_several_gpus_the_slowest_counts_and_without_a_known_one_an_h100():
     assert machine_gpu(machine("NVIDIA H100 PCIe", "NVIDIA L4")).name == "L4"
-    assert machine_gpu(machine("NVIDIA L4", "Unheard-of 9000")) is H100
+    assert machine_gpu(machine("NVIDIA L40S", "NVIDIA A100-SXM4-80GB")).name == "L40S"  # less than half the bandwidth
     assert machine_gpu(machine()) is H100
 
 
@@ -60,7 +65,7 @@ def test_a_plan_states_the_hours_of_this_machines_gpu(tmp_path, monkeypatch):
     study = plan("table2", scale="small", seeds=1)
     of_h100, name = gpu_hours_to_run(study, tmp_path, resources_for("small"))
     assert name == "H100"
-    monkeypatch.setattr("repro.planner.corrections.hardware", lambda: machine("NVIDIA L4", gib=22.5))
+    monkeypatch.setattr("repro.planner.scales.hardware", lambda: machine("NVIDIA L4", gib=22.5))
     slower, name = gpu_hours_to_run(study, tmp_path, resources_for("small"))
     assert name == "L4"
     assert 3 < slower / of_h100 < 12  # 11 times less bandwidth, 8 times fewer operations; launches take as long
@@ -69,13 +74,23 @@ def test_a_plan_states_the_hours_of_this_machines_gpu(tmp_path, monkeypatch):
     text = console.file.getvalue()
     assert "GPU-hours (L4)" in text
     assert "DERIVED from the data sheet of the L4" in text
+    assert gpu_hours_to_run(study, tmp_path, resources_for("small"), is_here=False) == (of_h100, "H100")  # Slurm jobs
+    large = plan("table2", scale="paper", seeds=1)
+    assert gpu_hours_to_run(large, tmp_path, resources_for("paper"))[1] == "H100"  # it cannot run here
 
 
 def test_the_stored_hours_are_those_of_an_h100_on_every_machine(monkeypatch):
     study = plan("table2", scale="small", seeds=1)
     expected = study_hours(study, 1)
-    monkeypatch.setattr("repro.planner.corrections.hardware", lambda: machine("NVIDIA L4"))
+    monkeypatch.setattr("repro.planner.scales.hardware", lambda: machine("NVIDIA L4"))
     assert study_hours(study, 1) == expected
+
+
+def test_a_stage_that_saw_one_of_several_gpus_ran_on_this_machine():
+    here = machine("NVIDIA L4", "NVIDIA L4")
+    assert is_same_machine(machine("NVIDIA L4"), here)
+    assert is_same_machine(machine(), here)
+    assert not is_same_machine(machine("NVIDIA L40S"), here)
 
 
 def test_records_correct_the_hours_of_their_own_gpu(tmp_path, monkeypatch):
@@ -94,8 +109,6 @@ def test_records_correct_the_hours_of_their_own_gpu(tmp_path, monkeypatch):
     folder = tmp_path / "cache" / stage.folder_name
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(json.dumps(record))
-    for module in ("corrections", "records"):
-        monkeypatch.setattr(f"repro.planner.{module}.hardware", lambda: here)
-    corrections = corrections_from(tmp_path)
+    monkeypatch.setattr("repro.planner.records.hardware", lambda: here)
+    corrections = corrections_from(tmp_path, gpu)
     assert estimate(stage, "small", corrections).seconds == pytest.approx(record["seconds"])
-    assert corrections.gpu == gpu

@@ -56,6 +56,13 @@ def test_with_one_training_seed_an_ordering_calls_equal_what_the_equality_does()
     )
 
 
+def test_with_one_training_seed_a_difference_of_a_few_standard_errors_is_open():
+    judged = judge("misled-equals-no-reasoning", 0.12, 0.15, items=500, seeds=1)
+    assert 0 < abs(judged.estimate) < 5 * judged.se
+    assert judged.interval[1] < 0
+    assert "whether there is a difference at all" in judged.text
+
+
 def test_an_ordering_that_is_too_wide_for_equality_says_so():
     judged = judge("misled-under-no-reasoning", 0.12, 0.12, items=50, spread=0.04)
     assert judged.value == "inconclusive"

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from tiny_models import save_qwen
 
+from repro.cli.run import _with_planned_layouts
 from repro.errors import InputError
-from repro.models.miniature import SIZES
+from repro.pipeline.cluster import Cluster, Execution
+from repro.pipeline.submission import Submission
 from repro.planner.fit import placements
+from repro.planner.placement import Cards
 from repro.planner.resources import resources_for
 from repro.recipes.catalog import STUDIES, plan, settings_of
 from repro.recipes.settings import Settings, flatten, override
@@ -90,31 +93,35 @@ def test_transformers_samples_where_there_is_no_gpu(has_gpu, given, engine, made
     assert settings.calibration.engine == settings.evaluation.engine == engine
 
 
-def test_stages_have_the_layouts_that_the_plan_gives_the_real_models(made, tmp_path, monkeypatch):
+def test_stages_have_the_layouts_that_the_plan_gives_the_real_models(made, tmp_path):
     planned = plan("table2", scale="paper", families=("gemma3",), seeds=1)
     rehearsed = rehearsal_of(planned, tmp_path, has_gpu=True, console=_quiet())
-    resources = resources_for("paper")
-    of_real = {
-        stage.label: placement
-        for stage, placement in zip(planned.stages(), placements(planned, planned.stages(), resources))
-    }
-    layouts = planned_layouts(planned, rehearsed, resources)
+    resources, node = resources_for("paper"), Cards(8, 78.0)
+    stages = planned.stages()
+    of_real = {stage.label: placed for stage, placed in zip(stages, placements(planned, stages, resources, node))}
+    layouts = planned_layouts(planned, rehearsed, resources, node)
     calibrated = next(stage for stage in rehearsed.stages() if stage.kind == "calibrate")
     assert layouts[calibrated.fingerprint] == of_real[calibrated.label].layout
     assert layouts[calibrated.fingerprint].shard
-    assert layouts.keys() == {stage.fingerprint for stage in rehearsed.stages()}
-    assert {layout.gpus for layout in planned_layouts(planned, rehearsed, resources, most_gpus=1).values()} == {1}
-    small_card = {"gpus": [{"memory_gib": 24.0}], "memory_gib": 64.0}
-    monkeypatch.setattr("repro.planner.fit.hardware", lambda: small_card)
-    assert calibrated.fingerprint not in planned_layouts(planned, rehearsed, resources)
+    on_one = planned_layouts(planned, rehearsed, resources, Cards(1, 24.0))
+    assert calibrated.fingerprint not in on_one
+    assert {layout.gpus for layout in on_one.values()} <= {1}
 
 
-def test_a_miniature_is_spread_over_no_more_gpus_than_it_has_heads(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("repro.planner.fit.hardware", lambda: {"gpus": [{"memory_gib": 80.0}] * 8, "memory_gib": 999.0})
+def test_a_jobs_gpus_are_those_that_were_asked_for(made, tmp_path):
+    planned = plan("table2", scale="small", seeds=1)
+    rehearsed = rehearsal_of(planned, tmp_path, has_gpu=True, console=_quiet())
+    layouts = planned_layouts(planned, rehearsed, resources_for("small", ranks=2, vllm_server=1), Cards(3, 22.0))
+    assert {layout.gpus for layout in layouts.values()} == {2, 3}  # training has a server besides
+
+
+@pytest.mark.parametrize(("given", "spread"), [(8, 4), (6, 4), (3, 2), (2, 2)])
+def test_a_miniature_is_spread_over_gpus_that_share_its_heads(given, spread, made, tmp_path):
     planned = plan("table2", scale="paper", seeds=1)
     rehearsed = rehearsal_of(planned, tmp_path, has_gpu=True, console=_quiet())
-    layouts = planned_layouts(planned, rehearsed, resources_for("paper", tensor_parallel=8))
-    assert {layout.tensor_parallel for layout in layouts.values()} == {1, SIZES["num_attention_heads"]}
+    layouts = planned_layouts(planned, rehearsed, resources_for("paper", tensor_parallel=given), Cards(8, 78.0))
+    spread_ones = {layout for layout in layouts.values() if layout.tensor_parallel > 1}
+    assert {(layout.tensor_parallel, layout.ranks) for layout in spread_ones} == {(spread, spread)}
 
 
 def test_results_of_different_settings_have_different_names():
@@ -145,3 +152,20 @@ def test_its_result_does_not_enter_a_history(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="result of a rehearsal"):
         append_to_history(tmp_path, tmp_path / "history.jsonl")
     assert not (tmp_path / "history.jsonl").exists()
+
+
+def test_the_order_of_a_job_and_the_terminal_have_the_layouts(made, tmp_path, capsys):
+    planned = plan("table2", scale="paper", families=("gemma3",), seeds=1)
+    rehearsed = rehearsal_of(planned, tmp_path, has_gpu=True, console=_quiet())
+    calibrated = next(stage for stage in rehearsed.stages() if stage.kind == "calibrate")
+    unknown = Execution(resources_for("paper"), backend="slurm")
+    assert _with_planned_layouts(unknown, planned, rehearsed, {"gpus": []}, quiet=False) is unknown
+    execution = replace(unknown, cluster=Cluster(gpus=8))
+    execution = _with_planned_layouts(execution, planned, rehearsed, {"gpus": []}, quiet=False)
+    assert "GPUs of a stage: 1 (stages: " in capsys.readouterr().out
+    order = Submission(tmp_path, tmp_path, execution)._order(calibrated, ())
+    assert (order["resources"]["ranks"], order["resources"]["shard"]) == (2, "always")
+    here = {"gpus": [{"memory_gib": 79.2}] * 2}
+    local = _with_planned_layouts(replace(execution, backend="local"), planned, rehearsed, here, quiet=True)
+    assert local.layouts[calibrated.fingerprint].shard
+    assert capsys.readouterr().out == ""

@@ -54,6 +54,7 @@ def describe_equality(estimate: Estimate, interval: tuple[float, float], *, trai
         if is_capped(estimate, Region(-EQUAL_WITHIN, EQUAL_WITHIN), training):
             return f"{at_most} between these two trainings; with one training seed, equality within {EQUAL_WITHIN:g} is open"
         return f"equal: no difference larger than {EQUAL_WITHIN:g}"
-    if interval[0] > 0 or interval[1] < 0:
+    is_clear_of_zero = interval[0] > 0 or interval[1] < 0
+    if is_clear_of_zero and not is_capped(estimate, Region(low=0.0), training):
         return f"{at_most}; there is a difference, but whether it is within {EQUAL_WITHIN:g} is open"
     return f"{at_most}; whether there is a difference at all, or equality within {EQUAL_WITHIN:g}, is open"
