@@ -7,11 +7,12 @@ import pytest
 from repro.models.padded_batches import BACKWARD_TOKENS
 from repro.planner import activations
 from repro.planner.architectures import architecture
+from repro.planner.concurrency import sequences_at_once
 from repro.planner.fit import unplaceable
 from repro.planner.gpu_memory import GIB, KV_CACHE_GIB, gpu_memory, vllm_gib
 from repro.planner.host_memory import host_memory
 from repro.planner.model_memory import matching_gib
-from repro.planner.placement import USABLE_SHARE, Cards, describe_layout, place
+from repro.planner.placement import LEAST_AT_ONCE, USABLE_SHARE, Cards, describe_layout, place
 from repro.planner.resources import ONE_GPU, Layout, Resources, resources_for
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
@@ -310,3 +311,13 @@ def test_ranks_that_do_not_divide_a_step_are_not_chosen(stages):
 def test_toy_stages_need_no_gpu():
     study = plan("table2", scale="toy", seeds=1)
     assert unplaceable(study, study.stages(), Resources()) == []
+
+
+def test_a_model_that_leaves_room_for_few_completions_is_spread_over_two_gpus_if_there_are_two():
+    stages = plan("figure1a", scale="paper", families=("gemma3",), seeds=1).stages()
+    sampled = next(stage for stage in stages if stage.label == "evaluate google/gemma-3-27b-it")
+    on_one, on_node = (place(sampled, Cards(count, 79.2)) for count in (1, 8))
+    assert (on_one.fits, on_one.layout.tensor_parallel, on_node.layout.tensor_parallel) == (True, 1, 2)
+    tokens = 256 + sampled.workload.max_completion_tokens // 2
+    at_once = [sequences_at_once(sampled, 79.2, tokens, placed.layout) for placed in (on_one, on_node)]
+    assert at_once[0] < LEAST_AT_ONCE <= at_once[1]

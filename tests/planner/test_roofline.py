@@ -110,15 +110,15 @@ def test_a_sharded_training_samples_as_many_at_once_as_its_layout_holds():
     assert stage_seconds(sharded, H100) < 2 * stage_seconds(alone, H100)  # 4 and 1.7 billion parameters
 
 
-def test_a_model_that_fills_a_card_is_sampled_on_two():
-    """A 12B teacher fills a card of 24 GB: on two of them, tensor parallel, there is room for completions."""
+def test_a_model_that_fills_a_card_is_sampled_on_several():
+    """A 12B teacher fills a card of 24 GB: on several, tensor parallel, there is room for completions."""
     sampled = next(
         stage
         for stage in plan("table2", scale="paper", families=("gemma3",), seeds=1).stages()
         if stage.kind == "sample"
     )
     small = replace(H100, gib=23.6)
-    assert place(sampled, Cards(8, small.gib)).layout.tensor_parallel == 2
+    assert place(sampled, Cards(8, small.gib)).layout.tensor_parallel > 1
     assert 1 < stage_seconds(sampled, small) / stage_seconds(sampled, H100) < 2
 
 
