@@ -62,7 +62,7 @@ class Claim(Strict):
         below: L < high.
         trend: the least-squares slope of L against eta, per unit of eta and in `direction`, is above 0. L names a
             curve: rows "NAME, eta X" (repro.recipes.labels).
-        monotone: from each eta of the curve to the next, L never goes against `direction` by `margin` or more.
+        monotone: from each eta of the curve to the next, L never goes against `direction` by more than `margin`.
 
     Attributes:
         study: the table or figure whose run tests it.

@@ -31,6 +31,30 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Examples:
+    """Completions that a page shows side by side.
+
+    Attributes:
+        function: (study, cache) -> these completions.
+        text: what the page says of their choice.
+    """
+
+    function: str
+    text: str
+
+
+_ANSWERED = "on the first prompts of each task, by item id, that all of them answered."
+ANSWERS = Examples(
+    "report.examples:answers", f"The first completions of the main models (not of every row) {_ANSWERED}"
+)
+GUARDED_ANSWERS = Examples(
+    "report.examples:guarded_answers",
+    "The first completions of the teacher under each guard, and of the student before and after training on its own samples,"
+    f" {_ANSWERED}",
+)
+
+
+@dataclass(frozen=True)
 class Entry:
     """One study. Functions are named as "module:function" below `repro`; `resolve` imports them.
 
@@ -43,7 +67,7 @@ class Entry:
         measure: adds the cells of a family to its measured table.
         tasks: Settings -> the tasks to measure; by default those of the settings.
         derivation: study -> lines that its dry run adds above toy scale.
-        examples: (study, cache) -> the completions that its page shows.
+        examples: the completions that its page shows; None for none.
         extras: (study, cache) -> facts that only its page needs.
         section: (part of a page, key) -> a section that only its page has.
         figures: (part of a page, palette) -> figures that only its page has.
@@ -65,7 +89,7 @@ class Entry:
     measure: str = "tables.measurements.answers:add_answers"
     tasks: str = ""
     derivation: str = ""
-    examples: str = "report.examples:answers"
+    examples: Examples | None = ANSWERS
     extras: str = ""
     section: str = ""
     figures: str = ""
@@ -225,7 +249,7 @@ STUDIES: dict[str, Entry] = {
         rows="recipes.table2:rows",
         measure="tables.measurements.costs:add_costs",
         derivation="planner.hours:describe_derivation",
-        examples="",
+        examples=None,
         extras="report.study_extras:stage_costs",
         section="report.sections.cost:table5_section",
         figures="report.figures.cost:stage_costs",
@@ -261,7 +285,11 @@ STUDIES: dict[str, Entry] = {
         page_title="Teachers that continue the misled student's prefixes",
         rows="recipes.figures:prefix_rows",
         measure="tables.measurements.prefixes:add_prefixes",
-        examples="report.examples:continued_prefixes",
+        examples=Examples(
+            "report.examples:continued_prefixes",
+            "For each model that continues, the misled student's first wrong completions of lost prompts, by item id, and what"
+            " that model writes after their beginnings.",
+        ),
         section="report.sections.lost_prompts:prefix_section",
         figures="report.figures.figure4:figure4",
         export="report.figures.by_study:export_figures",
@@ -275,7 +303,11 @@ STUDIES: dict[str, Entry] = {
         page_title="How misled students fail on prompts that they solved before",
         rows="recipes.figures:failure_rows",
         measure="tables.measurements.failure_modes:add_failures",
-        examples="report.examples:failure_modes",
+        examples=Examples(
+            "report.examples:failure_modes",
+            "For each student and task, the first completions of each failure mode on lost prompts, by item id, beside a right"
+            " completion of the same prompt by the student before distillation.",
+        ),
         section="report.sections.lost_prompts:mode_section",
         figures="report.figures.failure_modes:failure_modes",
         export="report.figures.by_study:export_figures",
@@ -289,7 +321,7 @@ STUDIES: dict[str, Entry] = {
         page_title="What each attack gains under each guard over a student without a teacher (a study of this kit, not of the paper)",
         rows="attacks.matrix:rows",
         measure="tables.measurements.matrix:add_matrix",
-        examples="report.examples:guarded_answers",
+        examples=GUARDED_ANSWERS,
         extras="report.study_extras:matrix",
         section="report.sections.matrix:matrix_section",
         figures="report.figures.matrix:matrix",
@@ -308,7 +340,7 @@ STUDIES: dict[str, Entry] = {
         page_title="What a teacher leaks through each interface (a study of this kit, not of the paper)",
         rows="attacks.leak:rows",
         measure="tables.measurements.leak:add_leak",
-        examples="report.examples:guarded_answers",
+        examples=GUARDED_ANSWERS,
         extras="report.study_extras:leak",
         section="report.sections.leak:leak_section",
         figures="report.figures.leak:leak",

@@ -57,11 +57,13 @@ DESCRIPTIONS = {
     "fork_tokens": "share of the tokens that are forks",
     "top_k_rkl": "reverse KL over the student's Top-{k} alone",
     "mean_tokens": "length of a completion",
-    "wrong_trace": "pairs in which the teacher prefers the wrong completion",
-    "wrong_trace_per_prompt": "pairs in which the teacher prefers the wrong completion, all prompts with equal weight",
+    "wrong_trace": "pairs in which the teacher favours the wrong completion more than the student does",
+    "wrong_trace_per_prompt": "pairs in which the teacher favours the wrong completion more than the student does, all prompts"
+    " with equal weight",
     "wrong_trace_length_only": "pairs in which the wrong completion is the shorter one",
-    "wrong_trace_length_matched": "pairs of nearly equal length in which the teacher prefers the wrong one",
-    "unanswered_trace": "pairs in which the teacher prefers a completion without an answer",
+    "wrong_trace_length_matched": "pairs of nearly equal length in which the teacher favours the wrong one more than the student"
+    " does",
+    "unanswered_trace": "pairs in which the teacher favours a completion without an answer more than the student does",
     "unanswered_share": "completions without an answer, as a share of those that are not correct",
     "sequence_fkl": "forward KL of complete completions",
     "token_fkl": "forward KL over the vocabulary, per token",
@@ -119,6 +121,11 @@ def is_metric(metric: str) -> bool:
     return (
         metric in _RATES or metric.partition("@")[0] in {*NAMES, *DESCRIPTIONS} or bool(_OF_SAMPLES.fullmatch(metric))
     )
+
+
+def is_kl(metric: str) -> bool:
+    """Return True for an estimate of a KL, in nats; not for its correlation or the logarithm of its spread."""
+    return ("kl" in metric or "k3" in metric) and not metric.startswith("log_") and not metric.endswith("_correlation")
 
 
 def describe_measure(measure: str) -> str:

@@ -204,7 +204,7 @@ def _collect_results(study: Study, cache: Path) -> dict[str, Any]:
     return {
         "rows": [_row_line(row) for row in study.rows],
         "stages": [_stage_line(stage, cache) for stage in study.stages()],
-        "examples": resolve(entry.examples)(study, cache) if entry.examples else [],
+        "examples": resolve(entry.examples.function)(study, cache) if entry.examples else [],
         "curves": collect_curves(study, cache),
         "styles": answer_styles(study, cache),
         "extras": resolve(entry.extras)(study, cache) if entry.extras else {},

@@ -1,12 +1,18 @@
 """What a first reader takes from a page: what was compared, what decided, what was not run, and where a number is from."""
 
+import re
 from dataclasses import replace
+from math import isinf
+from typing import get_args
 
 import numpy as np
 import pytest
 from measured_world import build
 
-from repro.report.blocks import Collapsible, Grid, Text
+from repro.printed.claims import Kind
+from repro.printed.load import load_claims
+from repro.recipes.studies import STUDIES, resolve
+from repro.report.blocks import Bullets, Collapsible, Grid, Text
 from repro.report.conclusions import conclude
 from repro.report.figures.bars import bars
 from repro.report.figures.style import FILE
@@ -16,12 +22,14 @@ from repro.report.html import html
 from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
-from repro.report.sections.findings import ONE_SEED, TOY_SCOPE
+from repro.report.sections.findings import ONE_SEED_SCOPE, TOY_SCOPE
 from repro.report.sections.glossary import WORDS
 from repro.report.sections.measured import measured_section
 from repro.report.sections.settings import describe_setting
 from repro.report.sections.verdicts import verdict_section
 from repro.tables import MeasuredTable
+from repro.tables.metric_names import describe_measure, is_kl
+from repro.tables.verdicts.contrasts import region_of
 
 from .conftest import make_result
 
@@ -46,7 +54,7 @@ def rows(one_seed):
 
 def test_the_scope_of_a_toy_study_and_of_one_seed_comes_before_what_was_found(one_seed):
     found = build_sections(one_seed, "k")[0]
-    assert found.blocks[:2] == [Text(TOY_SCOPE), Text(ONE_SEED)]
+    assert found.blocks[:2] == [Text(TOY_SCOPE), Text(ONE_SEED_SCOPE)]
     assert found.brief[:2] == found.blocks[:2]
     small = build_sections(part_of(build(items=40, scale="small")), "k")[0]
     assert not [block for block in small.blocks if isinstance(block, Text)]
@@ -79,6 +87,44 @@ def test_a_row_says_what_its_difference_is_and_what_is_allowed(one_seed, rows):
     (by_task,) = [block for block in evidence.blocks if isinstance(block, Grid)]
     row = by_task.rows[0]  # the plain difference, which is not the one that decides
     assert row["Student - Misled"].value == pytest.approx(row["Student"].value - row["Misled"].value)
+
+
+def test_the_plot_says_on_which_side_of_its_edge_a_statement_is_reproduced(one_seed):
+    regions = [(claim.kind, region_of(claim)) for claim in load_claims()]
+    assert {kind for kind, region in regions} == set(get_args(Kind))
+    assert {kind for kind, region in regions if isinf(region.low)} == {"below"}  # of a mean
+    assert {kind for kind, region in regions if not isinf(region.low) and not isinf(region.high)} == {
+        "range",
+        "between",
+    }
+    assert (
+        "right of its one edge (left for a mean that must be below a number), or between"
+        in forest(one_seed.report).note
+    )
+
+
+def test_what_was_left_out_of_a_verdict_is_not_called_not_run():
+    table = build(items=40)
+    table.idle = {"Misled": {"quiz": ("not moved",) * len(table.seeds)}}
+    part = part_of(table)
+    not_run, left_out = _lines(part, "not-run"), _lines(part, "left-out")
+    assert (
+        "Misled < 0.5 x Student (qwen3): tasks left out because idle: Misled on quiz: not moved at seed 0 (also idle at 1, 2)"
+        in left_out
+    )
+    assert all(": tasks left out because " in line for line in left_out)
+    assert not any(" left out " in line for line in not_run)
+    assert len(left_out) + len(not_run) == len(part.report.skipped)
+    brief = verdict_section(part, "k").brief
+    n = brief.index(Text("Not run:"))
+    assert brief[n + 1 : n + 4] == [Bullets(not_run), Text("Left out of verdicts:"), Bullets(left_out)]
+
+
+def _lines(part, anchor):
+    (fold,) = [block for block in verdict_section(part, "k").blocks if getattr(block, "id", "") == f"k-{anchor}"]
+    (bullets,) = fold.blocks
+    assert fold.summary.endswith(f": {len(bullets.items)}")
+    return list(bullets.items)
 
 
 def test_a_mean_is_not_called_a_difference_and_zero_has_no_minus(one_seed):
@@ -150,6 +196,18 @@ def test_a_page_without_printed_numbers_does_not_speak_of_them():
     assert "for orientation" in section.brief[0].text
 
 
+def test_only_a_kl_is_in_nats():
+    correlation = "token_rkl_outcome_correlation"
+    table = MeasuredTable("table4", "toy", "qwen3", (0,))
+    table.add("Calibrated", "all tasks", correlation, IDS, np.full((1, 20), 0.2))
+    assert "nats" not in measured_section(part_of(table), "k").brief[0].text
+    kls = ("token_rkl", "sequence_rkl", "is_rkl", "is_k3", "top_k_rkl@10", "token_fkl")
+    assert all(map(is_kl, kls))
+    assert not any(
+        map(is_kl, (correlation, "log_sd_sequence_rkl", "log_sd_is_k3", "frequency_correlation", "tail_share"))
+    )
+
+
 def test_bars_are_drawn_where_there_is_something_to_compare():
     table = MeasuredTable("failure-modes", "toy", "qwen3", (0,))
     half = np.tile([0.0, 1.0], (1, 10))
@@ -175,12 +233,22 @@ def test_examples_say_how_they_were_chosen():
     table = MeasuredTable("failure-modes", "toy", "qwen3", (0,))
     for row in ("Student", "Misled"):
         table.add(row, "toy-bm4", "rechecking", IDS, np.tile([0.0, 1.0], (1, 10)))
+    guarded = MeasuredTable("leak", "toy", "qwen3", (0,))
+    for row in ("Student", "no-teacher"):
+        guarded.add(row, "toy-bm4", "acc", IDS, np.tile([0.0, 1.0], (1, 10)))
     for table_, phrase in (
         (table, "the first completions of each failure mode"),
-        (build(items=40), "on the first prompts"),
+        (build(items=40), "of the main models (not of every row) on the first prompts"),
+        (guarded, "of the teacher under each guard, and of the student before and after training on its own samples"),
     ):
         part = part_of(table_)
         assert phrase in html([(part, "k", build_sections(part, "k"))])
+
+
+def test_a_selection_of_examples_exists_and_has_one_text():
+    selections = {entry.examples for entry in STUDIES.values() if entry.examples is not None}
+    assert len({resolve(selection.function) for selection in selections}) == len(selections) == 4
+    assert all(selection.text.endswith(".") for selection in selections)
 
 
 def test_a_reason_for_paper_scale_is_called_that_at_another():
@@ -195,6 +263,9 @@ def test_a_reason_for_paper_scale_is_called_that_at_another():
 
 def test_the_glossary_defines_the_preference_as_it_is_computed():
     assert "the wrong one has the lower log p_student - log p_teacher" in WORDS["wrong-trace preference"]
+    assert "favours it more than the student does" in WORDS["wrong-trace preference"]
+    for measure in ("wrong_trace", "wrong_trace_per_prompt", "wrong_trace_length_matched", "unanswered_trace"):
+        assert re.search("the teacher favours .* more than the student does", describe_measure(measure))
 
 
 def test_the_method_says_how_to_read_p(one_seed):

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from repro.errors import InputError
+from repro.recipes.catalog import plan
 from repro.recipes.studies import STUDIES, resolve
 from repro.report.blocks import Cell, signed, signed_cell
 from repro.report.figures.bars import bars
@@ -283,7 +284,19 @@ def test_rows_of_guards_and_of_a_sweep_have_the_colours_of_the_knob():
     assert line_style("SFT", FILE)["color"] != line_style("SFT, eta +2", FILE)["color"]
     assert is_student("sft under reorder")
     assert is_student("no-teacher")
+    assert is_student("No-teacher")
     assert not is_student("Teacher under reorder")
+
+
+def test_off_policy_students_of_calibrated_teachers_have_the_colours_of_the_knob():
+    methods = {row.method for row in plan("table2", scale="toy", seeds=1, assignments=["more_controls=yes"]).rows}
+    for teacher, student in (("Distillable", "Improve"), ("Undistillable", "Misled")):
+        rows = [method for method in methods if method.endswith(f" ({teacher})")]
+        assert sorted(rows) == [f"GKD-FKL ({teacher})", f"SFT ({teacher})"]
+        assert {knob_position(row) for row in rows} == {knob_position(student)} != {"untouched"}
+        assert all(line_style(row, FILE) == line_style(student, FILE) for row in rows)
+    assert line_style("SFT", FILE)["color"] != line_style("GKD-FKL", FILE)["color"]
+    assert knob_position("SFT") == "untouched"
 
 
 def test_a_zero_that_rounding_made_has_no_minus():

@@ -256,3 +256,13 @@ def test_what_is_idle_is_named_beside_tasks_at_chance():
         "not testable: Student is at chance on every task that is not idle, choice ("
     )
     assert any("left out because idle: Misled on free: not moved" in note for note in report.skipped)
+
+
+def test_a_claim_of_somewhere_loses_cells_not_tasks():
+    table = world("table1", {"Qwen3-14B": {"a": 0.8, "b": 0.5}, "Qwen3-8B": {"a": 0.2, "b": 0.5}}, "wrong_trace")
+    table.idle = {"Qwen3-14B": {"b": ("not moved",) * len(table.seeds)}}
+    name = "larger-teacher-misleads-more-somewhere-qwen3-14b"
+    report = verdict(table, load("table1"), [claim(name)], resamples=500)
+    assert report.skipped == (
+        f"{name} (qwen3): cells left out because idle: Qwen3-14B on b: not moved at seed 0 (also idle at 1, 2)",
+    )

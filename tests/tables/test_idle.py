@@ -162,5 +162,5 @@ def test_a_model_per_task_is_idle_on_its_task_and_the_others_are_judged(tmp_path
     assert (moved.value, moved.estimate) == ("reproduced", pytest.approx(0.5, abs=0.02))
     assert [evidence.task for evidence in moved.tasks] == ["toy-csqa"]
     assert report.skipped == (
-        f"{name} (qwen3), left out because idle: Eta0-Student on toy-bm4: {REASON} at seed 0 (also idle at 1, 2)",
+        f"{name} (qwen3): tasks left out because idle: Eta0-Student on toy-bm4: {REASON} at seed 0 (also idle at 1, 2)",
     )

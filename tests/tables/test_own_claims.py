@@ -92,7 +92,9 @@ def test_a_claim_about_a_row_that_is_not_there_is_named_with_the_nearest(file):
 def test_a_claim_judged_without_some_of_its_tasks_counts_as_judged(file):
     (claim,) = read_own_claims([file], "table2")
     _, report = judge_again(read_result(ROOT / "examples" / "table2-toy"), [claim])
-    partly = replace(report, skipped=(f"{claim.id} (qwen3), left out because idle: Misled on toy-csqa: no reward",))
+    partly = replace(
+        report, skipped=(f"{claim.id} (qwen3): tasks left out because idle: Misled on toy-csqa: no reward",)
+    )
     assert describe_unjudged([claim], partly, []) == []
     without = replace(partly, claims=(), skipped=(f"{claim.id} (qwen3): row 'Misled' has no measurement",))
     assert len(describe_unjudged([claim], without, [])) == 1

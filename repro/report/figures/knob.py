@@ -16,8 +16,10 @@ _NAMES = {
     "below": ("Undistillable", "Misled"),
     "zero": ("Eta0",),
 }
+_OF_TEACHER = re.compile(r" \((Distillable|Undistillable)\)$")
+"""The teacher of a student by another method than GKD-RKL: "SFT (Distillable)"."""
 _OF_SWEEP = re.compile(r", eta ([+-][\d.]+)$")
-_STUDENTS = ("Student", "SFT", "GKD", "Improve", "Misled", "Eta0-Student", "No-reasoning", "no-teacher")
+_STUDENTS = ("Student", "SFT", "GKD", "Improve", "Misled", "Eta0-Student", "No-reasoning", "No-teacher", "no-teacher")
 
 
 def knob_position(row: str) -> str:
@@ -27,7 +29,8 @@ def knob_position(row: str) -> str:
         return "below" if eta < 0 else "above" if eta > 0 else "zero"
     if " under knob" in row:  # the guard: a teacher with eta below 0, or a student of it
         return "below"
-    name = row.removeprefix("Student of ")
+    of_teacher = _OF_TEACHER.search(row)
+    name = of_teacher[1] if of_teacher else row.removeprefix("Student of ")
     return next((position for position, names in _NAMES.items() if name.startswith(names)), "untouched")
 
 
@@ -39,7 +42,7 @@ def is_student(row: str) -> bool:
 
 def line_style(row: str, palette: Palette) -> dict[str, Any]:
     """Return colour, marker and dash of a row's line."""
-    position = POSITIONS[knob_position(row)]
-    further = (style for name, style in _FURTHER.items() if row.startswith(name))
-    index, marker = position if _OF_SWEEP.search(row) else next(further, position)
+    position = knob_position(row)
+    further = (style for name, style in _FURTHER.items() if row.startswith(name) and position == "untouched")
+    index, marker = next(further, POSITIONS[position])
     return {"color": palette.series[index], "marker": marker, "linestyle": "--" if is_student(row) else "-"}

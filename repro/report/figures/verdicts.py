@@ -63,7 +63,7 @@ def forest(report: VerdictReport) -> Plot | None:
     counts = count_in_words(Counter(v.value for v in tested))
     alt = f"{counts}. The tables above have the numbers."
     note = (
-        "Upright strokes are the edges of what a statement allows: more than its one edge, less if it says so, or between its"
-        " two. The symbol is the verdict."
+        "Upright strokes are the edges of what a statement allows: right of its one edge (left for a mean that must be below a"
+        " number), or between its two. The symbol is the verdict."
     )
     return Plot("forest", "Statements with their intervals", alt, figure, note=note, fits_phone=True)

@@ -14,15 +14,6 @@ from repro.report.sections.settings import settings_section
 from repro.report.sections.stage_warnings import warning_section
 from repro.report.sections.verdicts import verdict_section
 
-FIRST = "The first completion of each model on the first prompts by item id."
-SHOWN = {
-    "report.examples:failure_modes": "For each student and task, the first completions of each failure mode on lost prompts, by"
-    " item id, beside a right completion of the same prompt by the student before distillation.",
-    "report.examples:continued_prefixes": "For each model that continues, the misled student's first wrong completions of lost prompts, by"
-    " item id, and what that model writes after their beginnings.",
-}
-"""What a study shows side by side, by the function that selects it (`repro.report.examples`)."""
-
 
 def build_sections(part: Part, key: str) -> list[Section]:
     """Build the sections of a part, what was found first; those with nothing to show are left out.
@@ -56,6 +47,9 @@ def _examples(part: Part, key: str) -> list[Block]:
         new = [example for example in source.content["examples"] if example["family"] in remaining]
         remaining -= {example["family"] for example in new}
         examples += map(SideBySide, new)
-    text = f"{SHOWN.get(STUDIES[part.report.study].examples, FIRST)} Control and direction characters are shown by their code."
+    selected = STUDIES[part.report.study].examples
+    if not examples or selected is None:
+        return []
+    text = f"{selected.text} Control and direction characters are shown by their code."
     summary = f"{plural(len(examples), 'example')}: the first ones, not chosen"
-    return [Collapsible(summary, [Text(text), *examples], f"{key}-completions")] if examples else []
+    return [Collapsible(summary, [Text(text), *examples], f"{key}-completions")]

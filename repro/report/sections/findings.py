@@ -16,7 +16,7 @@ TOY_SCOPE = (
     " method finds and uses a difference in capacity that none of its settings names, and whether controls that lack one part of"
     " it fail to. It cannot show that real students fail for that reason, or how much."
 )
-ONE_SEED = (
+ONE_SEED_SCOPE = (
     "One training seed. The standard errors here are over items only, and two trainings can differ by many of them:"
     " a conclusive verdict holds for this training only. --seeds 3 shows the spread."
 )
@@ -36,7 +36,7 @@ def findings_section(part: Part, key: str) -> Section:
     lines = Bullets([*rehearsal, *missing, *conclude(part.report, part.measured, styles, matrix_of(part))])
     scope: list[Block] = [Text(TOY_SCOPE)] if part.report.scale == "toy" else []
     if len(part.report.seeds) == 1 and any(v.training for v in part.report.claims):
-        scope.append(Text(ONE_SEED))
+        scope.append(Text(ONE_SEED_SCOPE))
     several = len(part.report.families) > 1
     table: list[Block] = []
     if styles:

@@ -17,7 +17,7 @@ from repro.tables.formatting import (
     printed_number,
 )
 from repro.tables.measured_table import MeasuredTable
-from repro.tables.metric_names import metric_name, metric_with_id
+from repro.tables.metric_names import is_kl, metric_name, metric_with_id
 from repro.tables.verdicts.verdict_types import CellVerdict
 
 
@@ -86,7 +86,7 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
         chances := [f"{task} {table.chance[task]:.3g}" for task in table.tasks if table.chance.get(task)]
     ):
         text += f" Guessing would score: {', '.join(chances)}."
-    if any("kl" in metric or "k3" in metric for metric in filter(None, layout_metrics(table))):
+    if any(map(is_kl, filter(None, layout_metrics(table)))):
         text += " KL in nats."
     if part.report.notice and _has_printed(table, part):
         text += (

@@ -62,9 +62,15 @@ def verdict_section(part: Part, key: str) -> Section:
         changed = [Collapsible(title, [Bullets(verdicts)], f"{key}-alone")]
     folded: list[Block] = []
     listed: list[Block] = []
-    if skipped := [_with_statement(text, claims) for text in report.skipped]:
-        folded = [Collapsible(f"Not run: {len(skipped)}", [Bullets(skipped)], f"{key}-not-run")]
-        listed = [Text("Not run:"), Bullets(skipped)]
+    judged = tuple(f"{v.claim} ({v.family}):" for v in report.claims)
+    for title, anchor, lines in (
+        ("Not run", "not-run", [text for text in report.skipped if not text.startswith(judged)]),
+        ("Left out of verdicts", "left-out", [text for text in report.skipped if text.startswith(judged)]),
+    ):
+        if lines:
+            named = Bullets([_with_statement(text, claims) for text in lines])
+            folded.append(Collapsible(f"{title}: {len(lines)}", [named], f"{key}-{anchor}"))
+            listed += [Text(f"{title}:"), named]
     undecided: list[Block] = []
     ordered = in_order(report)
     if texts := [f"{v.statement} ({v.family}): {v.text}" for v in ordered if v.value != "reproduced"]:

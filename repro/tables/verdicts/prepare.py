@@ -41,7 +41,8 @@ def prepare(
     comparisons, idle = drop_idle(claim, comparisons, table, stored)
     if not comparisons:
         return _not_testable(claim, table, f"{IDLE}{idle}", alpha)
-    notes: tuple[str, ...] = (f"{name}, left out because idle: {idle}",) if idle else ()
+    left_out = f"{name}: {'cells' if claim.kind == 'exists' else 'tasks'} left out because"
+    notes: tuple[str, ...] = (f"{left_out} idle: {idle}",) if idle else ()
     gained = [right for _, right in comparisons[0].pairs]
     if claim.kind == "recovers" and not is_above_zero(gained, table, resamples, seed):
         metric = metric_name(claim.right[0].metric or claim.metrics[0])
@@ -55,7 +56,7 @@ def prepare(
     if claim.kind != "collapse":
         return Prepared(comparisons, notes=notes)
     above, at_chance = split_at_chance(comparisons, table, resamples, seed)
-    notes += (f"{name}, left out because {claim.left.row} is at chance: {at_chance}",) if at_chance else ()
+    notes += (f"{left_out} {claim.left.row} is at chance: {at_chance}",) if at_chance else ()
     if not above:
         text = f"not testable: {claim.left.row} is at chance on every task{' that is not idle' if idle else ''}, {at_chance}"
         return _not_testable(claim, table, text, alpha, notes)
