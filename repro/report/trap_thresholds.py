@@ -50,7 +50,7 @@ EFFECTIVE_SAMPLE = Threshold(
 )
 WRONG_TRACE = Threshold(
     0.5,
-    "share of pairs in which the teacher prefers the wrong completion",
+    "share of pairs in which the teacher favours the wrong completion more than the student does",
     "PAPER",
     'section 4.2 counts the tasks on which wrong traces are preferred "over 50% of the time"; at one half the teacher is a'
     " coin toss",
