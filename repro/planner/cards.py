@@ -49,8 +49,8 @@ CARDS = {"24 GB (RTX 3090)": _gpu("RTX 3090", 0.936e12, 71e12, 23.6), "80 GB (H1
 """DERIVED: bandwidth and FLOPS from the data sheets, memory as reported by CUDA."""
 DATA_SHEETS: Mapping[str, tuple[float, float]] = {
     "A10": (0.600e12, 125e12),
-    "A30": (0.933e12, 165e12),
     "A10G": (0.600e12, 70e12),
+    "A30": (0.933e12, 165e12),
     "A40": (0.696e12, 150e12),
     "A100": (1.555e12, 312e12),
     "A100 80GB": (1.935e12, 312e12),

@@ -10,6 +10,7 @@ from repro.planner.concurrency import sequences_at_once
 from repro.planner.gpu_memory import gpu_memory
 from repro.planner.resources import MICRO_BATCH, NO_CONSTRAINTS, Layout, Resources, Shard
 from repro.planner.scales import REQUIREMENTS
+from repro.planner.tokens import planned_sequences
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale
 from repro.stages import Stage
@@ -88,7 +89,7 @@ def _starves(stage: Stage, layout: Layout, gib: float) -> bool:
     if workload.trains or not workload.samples or workload.engine != "vllm":
         return False
     tokens = int(assumed("prompt tokens")) + workload.max_completion_tokens // 2
-    return sequences_at_once(stage, gib, tokens, layout) < LEAST_AT_ONCE
+    return sequences_at_once(stage, gib, tokens, layout) < min(LEAST_AT_ONCE, planned_sequences(stage))
 
 
 def describe_layout(layout: Layout) -> str:

@@ -2,7 +2,7 @@
 
 Sampling is bound by the bytes of weights and caches each step reads for the completions in flight, or by the host;
 prompts, training and scoring by FLOPs; a diagnosis's statistics by the bytes of its logits. A stage that needs several
-cards is divided over them without loss (`planner.forecast` adds that). DERIVED, with the
+cards is divided over them without loss (which `planner.forecast` adds). DERIVED, with the
 efficiencies below and every completion at its length cap. A factor per kind of stage, measured on records, corrects it
 (`planner.corrections`).
 """
