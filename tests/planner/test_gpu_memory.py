@@ -324,7 +324,7 @@ def test_a_model_that_leaves_room_for_few_completions_is_spread_over_two_gpus_if
 
 
 def test_a_stage_with_few_completions_needs_no_more_gpus_for_them():
-    few = ("test_items=1", "tasks=gsm8k", "evaluation.completions_per_prompt=8")
+    few = ("test_items=2", "tasks=gsm8k", "evaluation.completions_per_prompt=8")
     stages = plan("figure1a", scale="paper", families=("gemma3",), seeds=1, assignments=few).stages()
     sampled = next(stage for stage in stages if stage.label == "evaluate google/gemma-3-27b-it")
     assert place(sampled, Cards(8, 79.2)).layout.tensor_parallel == 1
