@@ -2,33 +2,15 @@
 
 import io
 import re
-import sys
 from types import SimpleNamespace
 
 import pytest
 from stub_nvidia_smi import card, install
 
-from repro.cli import entry_point as cli
 from repro.pin import pin as pinning
 from repro.stages import pins
 from repro.system import hardware as machine
 from repro.workflow import study
-
-
-@pytest.fixture
-def repro(monkeypatch, capsys, tmp_path):
-    """Run the command in this process; returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli.signal, "signal", lambda number, handler: None)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["repro", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
