@@ -13,10 +13,10 @@ import math
 from repro.calibration import kl_match_size
 from repro.models.padded_batches import FORWARD_TOKENS
 from repro.planner.architectures import Architecture, architecture
-from repro.planner.cards import Card
+from repro.planner.cards import CPU_CORE, Card
 from repro.planner.concurrency import cache_per_sequence, sequences_at_once
 from repro.planner.placement import NODE, Cards, place
-from repro.planner.resources import ONE_GPU, Layout
+from repro.planner.resources import MICRO_BATCH, Layout
 from repro.planner.tokens import planned_sequences
 from repro.recipes.assumed import assumed
 from repro.stages import Stage
@@ -58,7 +58,8 @@ def stage_seconds(stage: Stage, card: Card) -> float:
     """
     key = (stage.fingerprint, card)
     if key not in _known:
-        layout = place(stage, Cards(NODE, card.gib)).layout if stage.workload.uses_gpu else ONE_GPU
+        on_gpu = stage.workload.uses_gpu and card != CPU_CORE
+        layout = place(stage, Cards(NODE, card.gib)).layout if on_gpu else Layout(micro_batch=MICRO_BATCH)
         _known[key] = _stage_seconds(stage, card, layout)
     return _known[key]
 
