@@ -17,8 +17,8 @@ _CALIBRATION = {
     "length": "completion length (tokens)",
 }
 NOTE = (
-    "Means over seeds. A colour and a mark stand for a position of the knob in every figure: eta above, at or below 0, or"
-    " untouched; teachers are solid, students dashed."
+    "Means over seeds. A colour stands for a position of the knob: eta above, at or below 0, or untouched; teachers are"
+    " solid, students dashed."
 )
 FURTHER_MARKS = ("o", "D", "P", "X", "*", "<", ">", "h")
 _ENTRY = 50
