@@ -157,6 +157,7 @@ def test_a_rung_that_was_not_run_is_not_closed(part):
 def test_a_guard_leaks_most_where_it_surely_leaks(part):
     (table,) = part.measured
     assert _lines(part)["veil"].startswith("veil: most on the rung answers (own-answers, +0.2")
+    assert "; no sure gain on: text; closed: logits of own text." in _lines(part)["wall"]
     for task in TASKS:
         del table.values[under("own-answers", "veil"), task, GAIN]
         table.add(under("own-answers", "veil"), task, GAIN, ITEMS, [[-0.5, 0.5] * 20] * 3)
@@ -193,6 +194,11 @@ def test_the_picture_has_every_number_in_words_and_data(part):
         ("veil", "logits of own text"),
     }
     assert json.dumps(plot.rows)
+    drawn = [
+        line for line in plot.figure.axes[0].lines if line.get_color() in PAGE.series and len(line.get_xdata()) > 1
+    ]
+    assert drawn
+    assert {line.get_linestyle() for line in drawn} == {"None"}  # nothing lies between two attacks
     assert f"text (sft) under wall: {plot.rows[4]['gain']:+.3f}" in plot.alt
 
 

@@ -1,4 +1,4 @@
-"""What each rung gives away, at a glance: one line per guard over the rungs."""
+"""What each rung gives away, at a glance: one mark per guard on each rung."""
 
 from textwrap import fill
 from typing import Any
@@ -30,18 +30,18 @@ def _rungs(table: MeasuredTable, sides: Matrix, facts: Leak, n: int, palette: Pa
         figure, (axes,) = panels(1, 1, WIDTH, 3.9)
         axes.axhline(0, color=palette.ink, linewidth=1.2)
         for number, (guard, of_guard) in enumerate(steps.items()):
-            shift = 0.09 * (number - (len(steps) - 1) / 2)
+            shift = min(0.15, 0.8 / len(steps)) * (number - (len(steps) - 1) / 2)
             gains = [(x + shift, step.gain) for x, step in enumerate(of_guard) if step.gain is not None]
             points = [(x, gain.value, gain.low, gain.high) for x, gain in gains if gain.value is not None]
-            mark, line = MARKS[number % len(MARKS)]
+            mark, _ = MARKS[number % len(MARKS)]
             axes.errorbar(
                 [x for x, *_ in points],
                 [value for _, value, _, _ in points],
                 yerr=([v - low for _, v, low, _ in points], [high - v for _, v, _, high in points]),
                 color=palette.series[number % len(palette.series)],
                 marker=mark,
-                linestyle=line,
-                linewidth=1.2,
+                linestyle="",  # attacks are no scale: nothing lies between two of them
+                elinewidth=1.2,
                 capsize=3,
                 label=guard,
             )
@@ -55,7 +55,7 @@ def _rungs(table: MeasuredTable, sides: Matrix, facts: Leak, n: int, palette: Pa
         axes.set_ylabel("gain in accuracy or reward\nover no teacher")
         add_legend(figure, axes)
     rows = [_row(guard, step) for guard, of_guard in steps.items() for step in of_guard]
-    alt = f"Rungs from left to right, a line per guard. {'; '.join(map(_in_words, rows))}."
+    alt = f"Rungs from left to right, a mark per guard. {'; '.join(map(_in_words, rows))}."
     note = (
         "Bars: 95 % intervals. Entirely above zero, the thief surely has something from the teacher. Without a point, the guard"
         " does not show the rung, or there is no gain to show (idle, or not run)."

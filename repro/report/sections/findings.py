@@ -25,9 +25,9 @@ REHEARSAL = (
     " the stages run; no number or verdict on this page says anything about the models or the paper."
 )
 MATRIX_ROWS = (
-    "Rows: X under G is the student that the attack X makes of a teacher with the guard G, under none of the open teacher,"
-    " without a guard. no-teacher learns only from its own samples; a gain is a score minus its score. Attacks and guards are"
-    " listed below."
+    "X under G is the student that the attack X trains with what a teacher with the guard G shows (G = none: the open teacher,"
+    " without a guard); Teacher under G is that teacher. no-teacher is the student that learns from its own samples alone; a gain is a score minus its score."
+    " Guards and attacks are listed below."
 )
 MOST_ROWS = 16
 """Rows of the table of answers up to which it is open: a longer one (the sweep, both families) hides the verdicts below it."""

@@ -23,6 +23,7 @@ EXPLAINED = (
 QUERIES = (
     "A query is a completion that the teacher samples, or one of the thief's that it scores; log-probabilities come with the"
     " completion. The gain per thousand queries is an average over the budget of the run, not the gain of the first thousand."
+    " Compare gains only: a loss looks the smaller the more queries it is divided by."
 )
 
 
@@ -86,13 +87,16 @@ def _no_number(step: Step) -> Cell:
 
 
 def _worst_line(guard: str, steps: list[Step]) -> str:
-    """Say on which rung a guard leaks most, whether that is surely a gain, and which rungs it closes."""
+    """Say on which rung a guard leaks most, whether that is surely a gain, which rungs give none, and which it closes."""
     gains = [(step.gain.value, step.gain, step) for step in steps if step.gain and step.gain.value is not None]
     closed = list(dict.fromkeys(step.rung for step in steps if not step.is_open))
     text = "idle, so its rungs have no gains" if any(step.gain for step in steps) else "no gain was measured"
     if gains:
         value, gain, step = max(gains, key=lambda entry: entry[0])
         where = f"the rung {step.rung} ({step.attack}, {signed(value)})"
+        sure = {step.rung for _, gain, step in gains if gain.is_leak}
+        without = dict.fromkeys(step.rung for _, _, step in gains if step.rung not in sure)
         text = f"most on {where}" if gain.is_leak else f"no gain is surely above zero; the largest is on {where}"
+        text += f"; no sure gain on: {', '.join(without)}" if sure and without else ""
     shut = f"; closed: {', '.join(closed)}" if closed else ""
     return f"{guard}: {text}{shut}."

@@ -15,8 +15,8 @@ from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import interval
 
 SPEED = (
-    "; speed: tokens per second of sampling over those of the open teacher (first seed, this kit's samplers; processor seconds"
-    " where there is no GPU)"
+    "; speed: tokens per second of sampling and rewriting over those of the open teacher (first seed, this kit's samplers;"
+    " processor seconds where there is no GPU); a single timing, so small differences mean nothing"
 )
 OWN_STUDY = "A study of this kit, not of the paper."
 UTILITY_MARGIN = 0.02
@@ -112,7 +112,7 @@ def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
         rows.append(row)
     caption = (
         f"What a guard costs an honest user, {table.family}: accuracy within the margin, length, and how readable the text is"
-        " (perplexity per token under the calibration target)"
+        " (perplexity per token under the calibration target, which expects reasoning before an answer)"
         f"{SPEED if speed else ''}"
     )
     return Grid(caption, rows)
