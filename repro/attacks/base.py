@@ -5,7 +5,7 @@ An attack is a recipe: it composes stages from what the thief has (`repro.attack
 
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from repro.guards.base import Interface
+from repro.guards.base import INTERFACES, Interface
 from repro.stages import ModelInput
 from repro.system.plugins import Plugin, Registry
 
@@ -17,6 +17,16 @@ Rung = Literal["answers", "text", "top-k", "logits", "logits of own text"]
 RUNGS: tuple[Rung, ...] = get_args(Rung)
 """What an attack reads from a teacher, from least to most: for the teacher's completions, the final answer, the text,
 the k largest log-probabilities at each token, all log-probabilities; and all log-probabilities for the thief's text."""
+
+
+def shows_rung(shown: str, rung: str) -> bool:
+    """Return True if a teacher that shows `shown` at most shows the rung.
+
+    One that shows all log-probabilities shows those of the thief's text too.
+    """
+    interfaces: tuple[str, ...] = INTERFACES
+    rungs: tuple[str, ...] = RUNGS
+    return interfaces.index(shown) >= min(rungs.index(rung), len(interfaces) - 1)
 
 
 class Attack(Plugin):

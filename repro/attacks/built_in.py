@@ -84,7 +84,9 @@ class TopK(Attack):
     """
 
     name: ClassVar[str] = "top-k"
-    formula: ClassVar[str] = "min KL(q || p_T) per token over the teacher's top k and its tail as one token, on y ~ p_T"
+    formula: ClassVar[str] = (
+        "min KL(q || p_T) per token over the teacher's top k (5 unless named) and its tail as one token, on y ~ p_T"
+    )
     source: ClassVar[str] = "verl#7856"
     needs: ClassVar[Interface] = "top-k"
 

@@ -5,16 +5,16 @@ The cells are those of the study `guards`, except that attacks that read text ru
 
 from collections.abc import Iterator
 
-from repro.attacks.base import RUNGS, Attack
+from repro.attacks.base import RUNGS, Attack, shows_rung
 from repro.attacks.matrix import attacks_of, guards_of, matrix_rows
-from repro.guards.base import INTERFACES, Guard
+from repro.guards.base import Guard
 from repro.recipes.shared_stages import Pair
 from repro.recipes.study import Row
 
 
 def is_open(attack: Attack, guard: Guard) -> bool:
     """Return True if the guard shows what the attack reads."""
-    return INTERFACES.index(guard.shows) >= min(RUNGS.index(attack.rung), len(INTERFACES) - 1)
+    return shows_rung(guard.shows, attack.rung)
 
 
 def ladder_of(attacks: list[Attack]) -> list[Attack]:

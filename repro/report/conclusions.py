@@ -5,13 +5,12 @@ from statistics import mean
 
 from repro.printed.claims import Claim, Role
 from repro.printed.load import load_claims
-from repro.recipes.labels import under
 from repro.report.blocks import signed
+from repro.report.matrix import gain_cells, worst_of
 from repro.report.result import Matrix
 from repro.report.style_line import StyleLine
 from repro.report.text import capitalise
 from repro.tables.formatting import FAILURE_METRICS, describe_idle, main_metric
-from repro.tables.guard_metrics import GAIN
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import VerdictValue
@@ -138,18 +137,16 @@ def _scores(table: MeasuredTable) -> str:
 
 
 def _worst_attacks(table: MeasuredTable, sides: Matrix) -> str:
-    """Name for each guard the attack that gains most; an idle one has no gain."""
+    """Name for each guard the attack that gains most, and whether that is surely a gain; an idle guard has none."""
+    cells = gain_cells(table, sides)
     texts = []
     for guard in (side["label"] for side in sides["guards"]):
-        gains = {}
-        for attack in (side["label"] for side in sides["attacks"]):
-            row = under(attack, guard)
-            tasks = [task for task in table.tasks if table.has(row, task, GAIN)]
-            if tasks and row not in table.idle:
-                gains[attack] = mean(table.mean(row, task, GAIN) for task in tasks)
-        if gains:
-            worst = max(gains, key=gains.__getitem__)
-            texts.append(f"{guard} {signed(gains[worst])} ({worst})")
+        worst = worst_of(guard, cells)
+        if worst is not None and worst.value is not None:
+            unsure = "" if worst.is_leak else ", not surely above 0"
+            texts.append(f"{guard} {signed(worst.value)} ({worst.attack}{unsure})")
+        elif any(cell.idle for (name, _), cell in cells.items() if name == guard):
+            texts.append(f"{guard} idle")
     return f"Largest gain over the student without a teacher, by guard: {', '.join(texts)}." if texts else ""
 
 

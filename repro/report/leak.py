@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from repro.attacks.base import shows_rung
 from repro.recipes.labels import under
 from repro.report.matrix import GainCell, gain_cells
 from repro.report.merge import Part
@@ -20,10 +21,11 @@ class Step:
     """One attack on its rung under one guard.
 
     Attributes:
-        gain: over the student without a teacher; None if the guard does not show the rung.
+        gain: over the student without a teacher; None if there is none to show.
         per_1000: gain per thousand queries; None where there is no gain.
         taken: gain less that of the same attack on the open teacher; None for the open teacher, and where either has none.
         queries: to the teacher; None if they were not counted.
+        is_open: the guard shows the rung; then a gain that is None was not measured.
     """
 
     rung: str
@@ -32,6 +34,7 @@ class Step:
     per_1000: Ends | None
     taken: Ends | None
     queries: int | None
+    is_open: bool
 
 
 def leak_of(part: Part) -> Leak | None:
@@ -47,8 +50,8 @@ def steps_of(table: MeasuredTable, sides: Matrix, leak: Leak) -> dict[str, list[
     """Return the steps of each guard, from the lowest rung to the highest."""
     cells = gain_cells(table, sides)
     queries = leak["queries"].get(table.family, {})
-    guards = [side["label"] for side in sides["guards"]]
-    labels = [under(rung["attack"], guard) for guard in dict.fromkeys((BASELINE, *guards)) for rung in leak["rungs"]]
+    shown = {side["label"]: side["shows_or_needs"] for side in sides["guards"]}
+    labels = [under(rung["attack"], guard) for guard in dict.fromkeys((BASELINE, *shown)) for rung in leak["rungs"]]
     draws = Resamples(
         table, [key for label in labels for m in (GAIN, GAIN_PER_1000) for key in _keys(table, label, m)], 2_000
     )
@@ -62,9 +65,10 @@ def steps_of(table: MeasuredTable, sides: Matrix, leak: Leak) -> dict[str, list[
             _mean_of(table, draws, {label: 1.0}, GAIN_PER_1000),
             None if guard == BASELINE else _mean_of(table, draws, {label: 1.0, baseline: -1.0}, GAIN),
             queries.get(label),
+            shows_rung(shown[guard], rung),
         )
 
-    return {guard: [step(guard, rung["rung"], rung["attack"]) for rung in leak["rungs"]] for guard in guards}
+    return {guard: [step(guard, rung["rung"], rung["attack"]) for rung in leak["rungs"]] for guard in shown}
 
 
 def _mean_of(table: MeasuredTable, draws: Resamples, weights: dict[str, float], metric: str) -> Ends | None:

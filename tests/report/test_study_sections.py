@@ -263,6 +263,18 @@ def test_a_study_of_our_own_is_not_held_against_print():
     assert "- own-answers under none > no-teacher (qwen3): row" in brief
 
 
+def test_bars_have_a_legend_of_printed_numbers_only_if_some_are_printed():
+    drawn = {}
+    for study, rows in (("leak", ("no-teacher", "sft under none")), ("table2", ("Teacher", "Student"))):
+        measured = MeasuredTable(study, "paper", "qwen3", (0,))
+        for row in rows:
+            measured.add(row, "csqa", "acc", IDS, HALF)
+        (part,) = merge_sources([Source("one", make_result(measured))])
+        (plot,) = bars(part, FILE)
+        drawn[study] = [text.get_text() for legend in plot.figure.legends for text in legend.get_texts()]
+    assert drawn == {"leak": [], "table2": ["printed in the paper"]}
+
+
 def test_a_page_of_several_studies_names_each_scale_once(part_for):
     figures = [part_for(study) for study in ("figure1a", "failure-modes")]
     small = replace(figures[1], report=replace(figures[1].report, scale="small"))

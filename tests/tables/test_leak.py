@@ -12,7 +12,7 @@ from repro.printed.load import load, load_claims
 from repro.recipes.catalog import plan
 from repro.recipes.labels import moved, teacher_under, under
 from repro.recipes.study import Row
-from repro.report.blocks import Grid
+from repro.report.blocks import Bullets, Grid
 from repro.report.conclusions import conclude
 from repro.report.figures.leak import leak as draw
 from repro.report.figures.style import PAGE
@@ -20,6 +20,7 @@ from repro.report.leak import steps_of
 from repro.report.merge import Part, Source
 from repro.report.sections.findings import findings_section
 from repro.report.sections.leak import leak_section
+from repro.report.sections.matrix import matrix_section
 from repro.stages import Evaluate
 from repro.tables import MeasuredTable
 from repro.tables.guard_metrics import GAIN, GAIN_PER_1000
@@ -45,11 +46,13 @@ GAINS = {
 QUERIES = {label: 20_000 if "gkd-rkl" in label else 5_000 for label in GAINS}
 
 
-def side(label):
-    return {"label": label, "formula": "f", "source": "s", "shows_or_needs": "text"}
+def side(label, level):
+    return {"label": label, "formula": "f", "source": "s", "shows_or_needs": level}
 
 
-SIDES = {"guards": [side(g) for g in ("none", "wall", "veil")], "attacks": [side(r["attack"]) for r in RUNGS]}
+SHOWN = {"none": "logits", "wall": "text", "veil": "answers"}
+NEEDED = {"own-answers": "answers", "sft": "answers", "gkd-rkl": "logits"}
+SIDES = {"guards": [side(*item) for item in SHOWN.items()], "attacks": [side(*item) for item in NEEDED.items()]}
 FACTS = {"rungs": RUNGS, "queries": {"qwen3": QUERIES}}
 
 
@@ -135,6 +138,50 @@ def test_the_section_has_gains_queries_and_closed_rungs(part):
     assert "answers (own-answers, +0.2" in str(section.blocks)
     assert "veil: most on the rung answers" in str(section.blocks)
     assert "closed: text, logits of own text" in str(section.blocks)
+    assert [row["veil"].text for row in gains.rows][1:] == ["closed", "closed"]
+    (attacks,) = [block for block in section.blocks if isinstance(block, Grid) and "attack" in block.rows[0]][3:]
+    assert [row["reads"].text for row in attacks.rows] == [rung["rung"] for rung in RUNGS]  # not the least it needs
+
+
+def test_a_rung_that_was_not_run_is_not_closed(part):
+    (table,) = part.measured
+    for key in [key for key in table.values if key[0] == under("sft", "wall")]:
+        del table.values[key]
+    section = leak_section(part, "key")
+    gains, per_1000, taken = [block for block in section.blocks if isinstance(block, Grid)][:3]
+    for grid in (gains, per_1000, taken):
+        assert [row["wall"].text for row in grid.rows][1:] == ["not run", "closed"]
+    assert _lines(part)["wall"].endswith("; closed: logits of own text.")
+
+
+def test_a_guard_leaks_most_where_it_surely_leaks(part):
+    (table,) = part.measured
+    assert _lines(part)["veil"].startswith("veil: most on the rung answers (own-answers, +0.2")
+    assert "; no sure gain on: text; closed: logits of own text." in _lines(part)["wall"]
+    for task in TASKS:
+        del table.values[under("own-answers", "veil"), task, GAIN]
+        table.add(under("own-answers", "veil"), task, GAIN, ITEMS, [[-0.5, 0.5] * 20] * 3)
+    assert _lines(part)["veil"].startswith(
+        "veil: no gain is surely above zero; the largest is on the rung answers (own-answers, +0.000); closed: "
+    )
+    assert "veil +0.000 (own-answers, not surely above 0)" in str(conclude(part.report, part.measured, (), SIDES))
+    table.idle[under("own-answers", "veil")] = dict.fromkeys(TASKS, ("idle",) * 3)
+    assert _lines(part)["veil"].startswith("veil: idle, so its rungs have no gains; closed: ")
+
+
+def test_a_cell_of_the_matrix_that_was_not_run_is_not_called_not_shown(part):
+    (table,) = part.measured
+    for key in [key for key in table.values if key[0] == under("sft", "veil")]:
+        del table.values[key]
+    (grid, *_) = [block for block in matrix_section(part, "key").blocks if isinstance(block, Grid)]
+    of_guard = {row["guard"].text: row for row in grid.rows}
+    assert (of_guard["veil"]["sft"].text, of_guard["veil"]["sft"].note) == ("not run", "")  # answers are all it needs
+    assert (of_guard["wall"]["gkd-rkl"].text, of_guard["wall"]["gkd-rkl"].note) == ("–", "not shown")
+
+
+def _lines(part):
+    (bullets,) = [block for block in leak_section(part, "key").blocks if isinstance(block, Bullets)]
+    return {line.partition(":")[0]: line for line in bullets.items}
 
 
 def test_the_picture_has_every_number_in_words_and_data(part):
@@ -147,6 +194,11 @@ def test_the_picture_has_every_number_in_words_and_data(part):
         ("veil", "logits of own text"),
     }
     assert json.dumps(plot.rows)
+    drawn = [
+        line for line in plot.figure.axes[0].lines if line.get_color() in PAGE.series and len(line.get_xdata()) > 1
+    ]
+    assert drawn
+    assert {line.get_linestyle() for line in drawn} == {"None"}  # nothing lies between two attacks
     assert f"text (sft) under wall: {plot.rows[4]['gain']:+.3f}" in plot.alt
 
 
@@ -186,7 +238,7 @@ def test_what_was_found_names_the_worst_attack_of_each_guard(part):
     none, wall = (
         mean(table.mean(under("own-answers", guard), task, GAIN) for task in TASKS) for guard in ("none", "wall")
     )
-    assert line.endswith(f"by guard: none {none:+.3f} (own-answers), wall {wall:+.3f} (own-answers).")  # veil's is idle
+    assert line.endswith(f"by guard: none {none:+.3f} (own-answers), wall {wall:+.3f} (own-answers), veil idle.")
     assert line in str(findings_section(part, "key").blocks)
     for task in TASKS:
         for attack in ("sft", "sft-answers", "own-answers"):

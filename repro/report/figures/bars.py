@@ -56,6 +56,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
     has_both = "Student" in table.rows and 0 < n_teachers < len(rows) and not any(map(is_student, rows[:n_teachers]))
     mark: dict[str, Any] = {"linestyle": "", "marker": "D", "color": palette.ink, "fillstyle": "none", "markersize": 5}
     columns = min(4, len(tasks))
+    has_printed = False
     with drawing(palette):
         figure, axes = panels(
             columns,
@@ -73,6 +74,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
                     axis.plot([point["low"], point["high"]], (n, n), color=palette.ink, linewidth=1.4)
                     printed = printed_at(part.stored, table.family, row, task, metrics[task])
                     if printed and table.scale == "paper":
+                        has_printed = True
                         axis.plot([printed.value], [n], **mark)
             axis.set_title(f"{task} ({metric_name(metrics[task])})" if metric is None else task)
             axis.set_yticks(range(len(rows)), rows)
@@ -85,7 +87,7 @@ def _bars(part: Part, table: MeasuredTable, metric: str | None, palette: Palette
             elif metrics[task] in NON_NEGATIVE_METRICS:
                 axis.set_xlim(left=0)
             axis.grid(axis="y", visible=False)
-        if table.scale == "paper":
+        if has_printed:
             handles = axes[0].plot([], [], label="printed in the paper", **mark)
             figure.legend(handles=handles, loc="outside upper left", fontsize=9)
     means = "; ".join(

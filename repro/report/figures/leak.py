@@ -1,4 +1,7 @@
-"""What each rung gives away, at a glance: one line per guard over the rungs."""
+"""What each rung gives away, at a glance: one mark per guard on each rung."""
+
+from textwrap import fill
+from typing import Any
 
 from repro.report.figures.export import Plot
 from repro.report.figures.style import MARKS, WIDTH, Palette, add_legend, drawing, panels
@@ -7,6 +10,9 @@ from repro.report.matrix import matrix_of
 from repro.report.merge import Part
 from repro.report.result import Leak, Matrix
 from repro.tables.measured_table import MeasuredTable
+
+_ABREAST = 96
+"""Characters of labels, each as wide as the widest, that fit side by side below the figure."""
 
 
 def leak(part: Part, palette: Palette) -> list[Plot]:
@@ -24,29 +30,36 @@ def _rungs(table: MeasuredTable, sides: Matrix, facts: Leak, n: int, palette: Pa
         figure, (axes,) = panels(1, 1, WIDTH, 3.9)
         axes.axhline(0, color=palette.ink, linewidth=1.2)
         for number, (guard, of_guard) in enumerate(steps.items()):
-            shift = 0.09 * (number - (len(steps) - 1) / 2)
+            shift = min(0.15, 0.8 / len(steps)) * (number - (len(steps) - 1) / 2)
             gains = [(x + shift, step.gain) for x, step in enumerate(of_guard) if step.gain is not None]
             points = [(x, gain.value, gain.low, gain.high) for x, gain in gains if gain.value is not None]
-            mark, line = MARKS[number % len(MARKS)]
+            mark, _ = MARKS[number % len(MARKS)]
             axes.errorbar(
                 [x for x, *_ in points],
                 [value for _, value, _, _ in points],
                 yerr=([v - low for _, v, low, _ in points], [high - v for _, v, _, high in points]),
                 color=palette.series[number % len(palette.series)],
                 marker=mark,
-                linestyle=line,
-                linewidth=1.2,
+                linestyle="",  # attacks are no scale: nothing lies between two of them
+                elinewidth=1.2,
                 capsize=3,
                 label=guard,
             )
-        labels = [f"{rung['rung']}\n{rung['attack']}" for rung in rungs]
-        axes.set_xticks(range(len(rungs)), labels, rotation=30, ha="right", fontsize=9)
+        labels = [f"{fill(rung['rung'], 11)}\n{rung['attack']}" for rung in rungs]
+        is_narrow = (
+            len(rungs) * max((len(line) for label in labels for line in label.splitlines()), default=0) > _ABREAST
+        )
+        slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if is_narrow else {}
+        axes.set_xticks(range(len(rungs)), labels, fontsize=9, **slanted)
         axes.set_xlim(-0.5, len(rungs) - 0.5)
-        axes.set_ylabel("gain over no teacher")
+        axes.set_ylabel("gain in accuracy or reward\nover no teacher")
         add_legend(figure, axes)
     rows = [_row(guard, step) for guard, of_guard in steps.items() for step in of_guard]
-    alt = f"Rungs from left to right, a line per guard. {'; '.join(map(_in_words, rows))}."
-    note = "Above zero: the thief has something from the teacher. A rung without a point is one that the guard does not show."
+    alt = f"Rungs from left to right, a mark per guard. {'; '.join(map(_in_words, rows))}."
+    note = (
+        "Bars: 95 % intervals. Entirely above zero, the thief surely has something from the teacher. Without a point, the guard"
+        " does not show the rung, or there is no gain to show (idle, or not run)."
+    )
     return Plot(f"leak-{n}", f"What each rung gives away, {table.family}", alt, figure, rows, note)
 
 

@@ -52,7 +52,7 @@ def _matrix(table: MeasuredTable, sides: Matrix, n: int, palette: Palette) -> Pl
     ]
     alt = (
         "Rows are guards, columns attacks. Orange: the student gains over one without a teacher; blue: it loses; a dash: the"
-        f" guard does not show what the attack needs. {'; '.join(map(_in_words, cells.values()))}."
+        f" guard does not show what the attack needs, or the cell was not run. {'; '.join(map(_in_words, cells.values()))}."
     )
     return Plot(f"matrix-{n}", f"Gain over the student without a teacher, {table.family}", alt, figure, rows)
 

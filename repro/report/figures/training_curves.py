@@ -7,6 +7,7 @@ from typing import Any
 from repro.report.figures.export import Plot
 from repro.report.figures.knob import line_style
 from repro.report.figures.style import WIDTH, Palette, drawing, panels
+from repro.report.matrix import matrix_of
 from repro.report.merge import Part
 from repro.report.result import Curve
 
@@ -20,6 +21,10 @@ NOTE = (
     "Means over seeds. A colour and a mark stand for a position of the knob in every figure: eta above, at or below 0, or"
     " untouched; teachers are solid, students dashed."
 )
+NOTE_BESIDE_GUARDS = (
+    "Means over seeds. A colour and a mark stand for a position of the knob: eta above, at or below 0, or untouched; teachers"
+    " are solid, students dashed. In figures by guard they stand for the guard."
+)
 FURTHER_MARKS = ("o", "D", "P", "X", "*", "<", ">", "h")
 _ENTRY = 50
 """Width in points of a legend entry besides its text (about 5 per character)."""
@@ -29,6 +34,7 @@ _DISTILLATION = {"accuracy": "accuracy in training", "length": "completion lengt
 def training_curves(part: Part, palette: Palette) -> list[Plot]:
     """Draw what calibrations and on-policy distillations logged, averaged over seeds."""
     figures = []
+    note = NOTE if matrix_of(part) is None else NOTE_BESIDE_GUARDS
     logged = [curve for source in part.sources for curve in source.content["curves"]]
     for n, table in enumerate(part.measured):
         of_family = [c for c in logged if c["family"] == table.family and {"accuracy", "r_cal"} & set(c["figures"])]
@@ -39,11 +45,11 @@ def training_curves(part: Part, palette: Palette) -> list[Plot]:
             curves = [c for c in of_family if c["stage"] == stage]
             labels = {name: label for name, label in metrics.items() if any(name in c["figures"] for c in curves)}
             if labels:
-                figures.append(_curves(curves, labels, palette, f"{stage}-{n}", title))
+                figures.append(_curves(curves, labels, palette, f"{stage}-{n}", title, note))
     return figures
 
 
-def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, name: str, title: str) -> Plot:
+def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, name: str, title: str, note: str) -> Plot:
     methods = list(dict.fromkeys(curve["method"] for curve in curves))
     styles = _styles(methods, palette)
     ends = []
@@ -73,7 +79,7 @@ def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, na
         width, height = figure.get_size_inches()
         figure.set_size_inches(width, height + 0.2 * (ceil(len(handles) / columns) - 1))  # the panels keep their height
         figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns, fontsize=9)
-    return Plot(name, title, "; ".join(ends) + ".", figure, note=NOTE)
+    return Plot(name, title, "; ".join(ends) + ".", figure, note=note)
 
 
 def _styles(methods: list[str], palette: Palette) -> dict[str, dict[str, Any]]:

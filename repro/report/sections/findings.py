@@ -24,6 +24,11 @@ REHEARSAL = (
     "A rehearsal: every model is a miniature with meaningless weights, trained for a few steps on a few items. It shows that"
     " the stages run; no number or verdict on this page says anything about the models or the paper."
 )
+MATRIX_ROWS = (
+    "X under G is the student that the attack X trains with what a teacher with the guard G shows (G = none: the open teacher,"
+    " without a guard); Teacher under G is that teacher. no-teacher is the student that learns from its own samples alone; a gain is a score minus its score."
+    " Guards and attacks are listed below."
+)
 MOST_ROWS = 16
 """Rows of the table of answers up to which it is open: a longer one (the sweep, both families) hides the verdicts below it."""
 
@@ -37,6 +42,8 @@ def findings_section(part: Part, key: str) -> Section:
     scope: list[Block] = [Text(TOY_SCOPE)] if part.report.scale == "toy" else []
     if len(part.report.seeds) == 1 and any(v.training for v in part.report.claims):
         scope.append(Text(ONE_SEED_SCOPE))
+    if matrix_of(part) is not None:
+        scope.append(Text(MATRIX_ROWS))
     several = len(part.report.families) > 1
     table: list[Block] = []
     if styles:

@@ -2,6 +2,7 @@
 
 import math
 
+from repro.attacks.base import shows_rung
 from repro.recipes.labels import teacher_under
 from repro.report.blocks import Block, Cell, Grid, Section, Text, number_cell, signed, signed_cell
 from repro.report.matrix import GainCell, broken_by, gain_cells, matrix_of, teacher_losses, worst_of
@@ -14,8 +15,8 @@ from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import interval
 
 SPEED = (
-    "; speed: tokens per second of sampling over those of the open teacher (first seed, this kit's samplers; processor seconds"
-    " where there is no GPU)"
+    "; speed: tokens per second of sampling and rewriting over those of the open teacher (first seed, this kit's samplers;"
+    " processor seconds where there is no GPU); a single timing, so small differences mean nothing"
 )
 OWN_STUDY = "A study of this kit, not of the paper."
 UTILITY_MARGIN = 0.02
@@ -43,12 +44,13 @@ def matrix_section(part: Part, key: str) -> Section:
 
 
 def _gains(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], GainCell]) -> Grid:
-    attacks = [side["label"] for side in sides["attacks"]]
+    attacks = {side["label"]: side["shows_or_needs"] for side in sides["attacks"]}
     rows = []
-    for guard in (side["label"] for side in sides["guards"]):
+    for guard, shown in ((side["label"], side["shows_or_needs"]) for side in sides["guards"]):
         row = {"guard": Cell(guard)}
-        for attack in attacks:
-            row[attack] = gain_cell(cells.get((guard, attack)))
+        for attack, needed in attacks.items():
+            is_open = shows_rung(shown, needed)
+            row[attack] = gain_cell(cells.get((guard, attack)), Cell("not run") if is_open else Cell("–", "not shown"))
         worst = worst_of(guard, cells)
         row["worst column"] = (
             Cell("") if worst is None else Cell(signed(worst.value or 0.0), worst.attack, "", worst.value)
@@ -59,10 +61,10 @@ def _gains(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], Gai
     return Grid(f"Gain over the student without a teacher, {table.family}", rows)
 
 
-def gain_cell(cell: GainCell | None) -> Cell:
-    """Show a gain with its interval."""
+def gain_cell(cell: GainCell | None, missing: Cell) -> Cell:
+    """Show a gain with its interval. missing: what to show without a cell."""
     if cell is None:
-        return Cell("–", "not shown")
+        return missing
     if cell.value is None:
         return Cell("idle")
     return signed_cell(cell.value, cell.low, cell.high)
@@ -74,7 +76,11 @@ def idle_text(table: MeasuredTable, sides: Matrix, cells: dict[tuple[str, str], 
     teachers = {guard: teacher_under(guard) for guard in guards if guard != BASELINE}
     idle = [guard for guard, label in teachers.items() if label in table.idle or is_idle(table, label)]
     idle += [f"{cell.attack} under {cell.guard}" for cell in cells.values() if cell.idle]
-    rule = f"A model is idle if it moved less than {IDLE_FLOOR:g} nats per token from its start; it has no gain, and no claim uses it."
+    rule = (
+        f"A model is idle if it moved less than {IDLE_FLOOR:g} nats per token from its start. An idle student has no gain, nor"
+        " has any student of an idle guard, and no claim about gains uses them; a claim about accuracy leaves them out only if"
+        " the teacher's own training counts as idle too."
+    )
     return f"{rule} {table.family}: {', '.join(idle) if idle else 'nothing is idle'}."
 
 
@@ -106,7 +112,7 @@ def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
         rows.append(row)
     caption = (
         f"What a guard costs an honest user, {table.family}: accuracy within the margin, length, and how readable the text is"
-        " (perplexity per token under the calibration target)"
+        " (perplexity per token under the calibration target, which expects reasoning before an answer)"
         f"{SPEED if speed else ''}"
     )
     return Grid(caption, rows)
