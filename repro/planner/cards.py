@@ -74,8 +74,8 @@ DATA_SHEETS: Mapping[str, tuple[float, float]] = {
     "RTX 6000 Ada": (0.960e12, 364e12),
     "RTX A6000": (0.768e12, 155e12),
 }
-"""DERIVED from the data sheets, by the words that nvidia-smi's name has: bytes a second, and dense bfloat16 operations a
-second that accumulate in float32."""
+"""DERIVED from the data sheets, written from memory: bytes per second, and dense bfloat16 operations per second that
+accumulate in float32. The keys are words of the name that nvidia-smi reports; only estimates may depend on these figures."""
 OTHER_GPU = re.compile(r"MIG|Laptop|Ti|D|S[Uu]\w+|\d+[QCAB]")
 """Words of names that have another GPU's words as well: slices (MIG, or of a virtual GPU), laptops, and variants."""
 CPU_CORE = Card("CPU core", 10e9, 200e9, 4.0, 1e-3, 0.0, 0.7, value_bytes=4)

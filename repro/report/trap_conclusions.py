@@ -178,8 +178,8 @@ def _gap(cells: Cells, task: str) -> TrapConclusion:
     matched = cells.get("wrong_trace_length_matched", {"value": "nan"})["value"]
     of_equal_length = "" if isinstance(matched, str) else f" ({matched:.0%} among those of equal length)"
     evidence = (
-        f"The teacher favours the wrong completion more than the student does in {value:.0%} [{low:.0%}, {high:.0%}] of the pairs of a right and a"
-        f" wrong one{of_equal_length}"
+        f"The teacher favours the wrong completion more than the student does in {value:.0%} [{low:.0%}, {high:.0%}] of the"
+        f" pairs of a right and a wrong completion{of_equal_length}"
     )
     text = {
         "seen": f"{evidence}, worse than a coin. Calibrate the teacher towards the student (repro calibrate --eta 1), or keep"

@@ -53,9 +53,9 @@ def rows(one_seed):
 
 
 def test_the_scope_of_a_toy_study_and_of_one_seed_comes_before_what_was_found(one_seed):
-    found = build_sections(one_seed, "k")[0]
-    assert found.blocks[:2] == [Text(TOY_SCOPE), Text(ONE_SEED_SCOPE)]
-    assert found.brief[:2] == found.blocks[:2]
+    findings = build_sections(one_seed, "k")[0]
+    assert findings.blocks[:2] == [Text(TOY_SCOPE), Text(ONE_SEED_SCOPE)]
+    assert findings.brief[:2] == findings.blocks[:2]
     small = build_sections(part_of(build(items=40, scale="small")), "k")[0]
     assert not [block for block in small.blocks if isinstance(block, Text)]
 
@@ -270,7 +270,7 @@ def test_the_glossary_defines_the_preference_as_it_is_computed():
 
 def test_the_method_says_how_to_read_p(one_seed):
     brief = markdown([(one_seed, "k", build_sections(one_seed, "k"))])
-    assert "p is two-sided, against the nearest edge of what is allowed" in brief
+    assert "p is two-sided, against the nearest edge of the allowed values" in brief
 
 
 def test_every_student_of_the_paper_is_among_the_scores(one_seed):

@@ -109,11 +109,11 @@ def _count(part: Part) -> str:
 def _describe_method(part: Part) -> str:
     report = part.report
     text = (
-        "A statement is reproduced if its whole interval lies within what it allows, contradicted if all of it lies outside, else"
-        " inconclusive. Intervals are at each statement's own step of Holm's correction"
+        "A statement is reproduced if its interval lies entirely within the allowed values, contradicted if it lies entirely outside"
+        " them, and inconclusive otherwise. Intervals are at each statement's own step of Holm's correction"
         f" (level {report.alpha:g} over all claims and premises; controls apart), from {report.resamples:,} resamples of items and"
-        " seeds (MEASURED). p is two-sided, against the nearest edge of what is allowed: a small one says that the estimate is"
-        " clear of the edge, on the side that the verdict names. What is allowed is fixed in paper_tables/claims.toml before a"
+        " seeds (MEASURED). p is two-sided, against the nearest edge of the allowed values: a small one says that the estimate is"
+        " clear of the edge, on the side that the verdict names. The allowed values are fixed in paper_tables/claims.toml before a"
         " run."
     )
     if len(report.seeds) == 1 and any(v.training for v in report.claims):
