@@ -211,14 +211,24 @@ class Leak(TypedDict):
     queries: dict[str, dict[str, int]]
 
 
+class LossLine(TypedDict):
+    """A distillation loss as it was trained. settings: "beta=0.5"; empty if it has none."""
+
+    label: str
+    formula: str
+    settings: str
+    source: str
+
+
 class Extras(TypedDict):
     """Facts for a single study: costs (Table 5); parameters of teachers by family and name, None: unknown (Figure 1a); the
-    sides of the matrix (guards, leak); rungs and queries (leak)."""
+    sides of the matrix (guards, leak); rungs and queries (leak); the losses that were compared, reverse KL first (losses)."""
 
     costs: NotRequired[Costs]
     parameters: NotRequired[dict[str, dict[str, FiniteFloat | None]]]
     matrix: NotRequired[Matrix]
     leak: NotRequired[Leak]
+    losses: NotRequired[list[LossLine]]
 
 
 class MissingRow(TypedDict):

@@ -5,9 +5,10 @@ from typing import Any
 
 from repro.attacks.leak import ladder_of
 from repro.attacks.matrix import attacks_of, guards_of
+from repro.distillation.loss import LOSSES
 from repro.recipes.settings import MatrixSettings
 from repro.recipes.study import Study
-from repro.report.result import Extras, LeakRung, MatrixSide
+from repro.report.result import Extras, LeakRung, LossLine, MatrixSide
 from repro.tables.measurements.costs import parameters_of, study_costs
 from repro.tables.measurements.guard_speed import guard_speeds
 from repro.tables.measurements.leak import study_queries
@@ -50,3 +51,14 @@ def leak(study: Study, cache: Path) -> Extras:
     attacks = ladder_of(attacks_of(MatrixSettings.model_validate(study.settings["matrix"])))
     rungs: list[LeakRung] = [{"rung": attack.rung, "attack": attack.label} for attack in attacks]
     return {**matrix(study, cache), "leak": {"rungs": rungs, "queries": study_queries(study, cache)}}
+
+
+def losses(study: Study, cache: Path) -> Extras:
+    """Collect what each loss computes, reverse KL, which the others replace, first."""
+
+    def line(name: str) -> LossLine:
+        loss = LOSSES.parse(name)
+        settings = ", ".join(f"{key}={getattr(loss, key)}" for key in type(loss).model_fields)
+        return {"label": loss.label, "formula": loss.formula, "settings": settings, "source": loss.source}
+
+    return {"losses": [line(name) for name in ("rkl", *study.settings["losses"])]}

@@ -21,6 +21,7 @@ from repro.report.markdown import markdown
 from repro.report.merge import Part, Source, merge_sources
 from repro.report.result import read_result
 from repro.report.sections.build import build_sections
+from repro.report.study_extras import losses
 from repro.report.terminal import print_result
 from repro.tables import MeasuredTable
 from repro.tables.formatting import measured_rows
@@ -143,6 +144,18 @@ WORLDS = {
         },
         ["140 (88%)", "Named by rules", "cannot be seen in this world"],
     ),
+    "losses": (
+        table("losses", [(row, "acc", HALF, None) for row in ("Student", "GKD-RKL", "GKD-RKL, jsd")]),
+        {
+            "extras": {
+                "losses": [
+                    {"label": "rkl", "formula": "KL(p_S||p_T)", "settings": "", "source": "a paper"},
+                    {"label": "jsd", "formula": "beta KL(p_T||m) & more", "settings": "beta=0.5", "source": "another"},
+                ]
+            }
+        },
+        ["Losses that were tried", "beta KL(p_T||m) &amp; more", "beta=0.5", "another"],
+    ),
 }
 
 
@@ -165,6 +178,21 @@ def test_the_page_and_its_brief_show_the_studys_own_section(study, part_for):
     assert "<b>calibrate" not in page  # a label is text
     assert study in ("figure1a", "figure3") or any(phrase in brief for phrase in WORLDS[study][2])
     assert not any(colour in page for colour in CSS_COLOURS)
+
+
+def test_every_loss_that_a_row_names_is_defined(tmp_path):
+    study = plan("losses", scale="toy", assignments=["losses=jsd(beta=0.3),top-k"])
+    lines = losses(study, tmp_path)["losses"]
+    assert {row.method for row in study.rows if row.method.startswith("GKD-RKL")} == {
+        "GKD-RKL",
+        *(f"GKD-RKL, {line['label']}" for line in lines[1:]),
+    }
+    assert [(line["label"], line["settings"]) for line in lines] == [
+        ("rkl", ""),
+        ("jsd(beta=0.3)", "beta=0.3"),
+        ("top-k", "k=16"),
+    ]
+    assert all(line["formula"] and line["source"] for line in lines)
 
 
 @pytest.mark.parametrize("study", [name for name in WORLDS if STUDIES[name].export])
