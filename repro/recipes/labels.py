@@ -40,6 +40,12 @@ def under(attack: str, guard: str) -> str:
     return f"{attack} under {guard}"
 
 
+def guard_in(label: str) -> str | None:
+    """Return the guard in a label from `under`; None for another label."""
+    _, separator, guard = label.rpartition(" under ")
+    return guard if separator else None
+
+
 def teacher_under(guard: str) -> str:
     """Return the label of the answers of a guarded teacher."""
     return under("Teacher", guard)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from repro.recipes.labels import teacher_under, under
 from repro.report.merge import Part
 from repro.report.result import Matrix
-from repro.tables.guard_metrics import BASELINE, GAIN, is_idle
+from repro.tables.guard_metrics import BASELINE, GAIN, has_idle_gain
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.statistics.decision import interval
 from repro.tables.statistics.resampling import Estimate, Resamples
@@ -52,9 +52,7 @@ def gain_cells(table: MeasuredTable, matrix: Matrix) -> dict[tuple[str, str], Ga
         if label in estimates and label not in table.idle:
             low, high = interval(estimates[label], 0.05)
             cells[guard, attack] = GainCell(guard, attack, estimates[label].value, low, high)
-        elif label in table.rows and (
-            label in table.idle or is_idle(table, label) or is_idle(table, teacher_under(guard))
-        ):
+        elif label in table.rows and (label in table.idle or has_idle_gain(table, label)):
             cells[guard, attack] = GainCell(guard, attack, None, idle=True)
     return cells
 

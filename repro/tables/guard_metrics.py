@@ -1,5 +1,6 @@
 """Metrics of guards and attacks, separate from the code that measures them, since a page needs no artifact."""
 
+from repro.recipes.labels import guard_in, teacher_under
 from repro.tables.measured_table import MeasuredTable
 
 GAIN, MOVED, READABLE = "gain", "moved", "reader_nats"
@@ -18,3 +19,9 @@ def is_idle(table: MeasuredTable, label: str) -> bool:
     """Return True if the row's model moved less than the floor from its start, on average over its tasks."""
     distances = [table.mean(*key) for key in table.values if key[0] == label and key[2] == MOVED]
     return bool(distances) and sum(distances) / len(distances) < IDLE_FLOOR
+
+
+def has_idle_gain(table: MeasuredTable, label: str) -> bool:
+    """Return True if a student has no gain because it has not moved, or because the teacher under its guard has not."""
+    guard = guard_in(label)
+    return guard is not None and (is_idle(table, label) or is_idle(table, teacher_under(guard)))

@@ -18,6 +18,7 @@ from repro.tables import MeasuredTable
 from repro.tables.guard_metrics import GAIN, IDLE_FLOOR, MOVED, READABLE, is_idle
 from repro.tables.measurements.matrix import add_matrix
 from repro.tables.verdicts.verdict import verdict
+from repro.tables.verdicts.verdict_types import why_untested
 
 ITEMS = [f"item{n:02}" for n in range(40)]
 SAMPLES = 4
@@ -155,5 +156,7 @@ def test_a_claim_over_an_idle_cell_is_not_tested(table):
     ]
     reports = [verdict(table, load("guards"), [claim], resamples=500, missing="inconclusive") for claim in changed]
     assert reports[0].claims[0].estimate is not None
-    assert reports[1].claims == ()
-    assert "has no measurement of gain" in reports[1].skipped[0]
+    (idle,) = reports[1].claims
+    assert (idle.value, idle.estimate, why_untested(idle)) == ("not testable", None, "idle")
+    assert idle.text.startswith(f"not testable: idle, {under('sft', 'paint')}: ")
+    assert reports[1].skipped == ()

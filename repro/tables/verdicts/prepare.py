@@ -5,7 +5,7 @@ from math import isinf
 
 from repro.printed.claims import Claim
 from repro.printed.load import PaperTable
-from repro.tables.guard_metrics import GAIN_PER_1000
+from repro.tables.guard_metrics import GAIN, GAIN_PER_1000, IDLE_FLOOR, has_idle_gain
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.metric_names import metric_name
 from repro.tables.verdicts.contrasts import Comparison, comparisons_of, region_of
@@ -34,6 +34,9 @@ def prepare(
         return Prepared(notes=(f"{name}: states a printed magnitude, so it is tested at paper scale only",))
     comparisons = comparisons_of(claim, table, stored)
     if isinstance(comparisons, str):
+        if idle_students := _idle_students(claim, table):
+            reason = f"moved less than {IDLE_FLOOR:g} nats per token, or the teacher under their guard did"
+            return _not_testable(claim, table, f"{IDLE}{', '.join(idle_students)}: {reason}", alpha)
         if claim.role == "control":
             return Prepared(notes=(f"{name}: {comparisons}",))
         text = f"{NOT_RUN}{comparisons}"
@@ -63,6 +66,13 @@ def prepare(
     remaining = comparisons_of(claim, table, stored, above)
     assert not isinstance(remaining, str)
     return Prepared(remaining, notes=notes)
+
+
+def _idle_students(claim: Claim, table: MeasuredTable) -> list[str]:
+    """Return the rows of a claim about gains that have none because nothing has moved."""
+    if not {GAIN, GAIN_PER_1000}.intersection(claim.metrics):
+        return []
+    return [ref.row for ref in (claim.left, *claim.right) if has_idle_gain(table, ref.row)]
 
 
 def drop_idle(
