@@ -6,7 +6,7 @@ from typing import Any
 from repro.attacks.leak import ladder_of
 from repro.attacks.matrix import attacks_of, guards_of
 from repro.distillation.loss import LOSSES
-from repro.recipes.settings import MatrixSettings
+from repro.recipes.settings import MatrixSettings, Settings
 from repro.recipes.study import Study
 from repro.report.result import Extras, LeakRung, LossLine, MatrixSide
 from repro.tables.measurements.costs import parameters_of, study_costs
@@ -61,4 +61,4 @@ def losses(study: Study, cache: Path) -> Extras:
         settings = ", ".join(f"{key}={getattr(loss, key)}" for key in type(loss).model_fields)
         return {"label": loss.label, "formula": loss.formula, "settings": settings, "source": loss.source}
 
-    return {"losses": [line(name) for name in ("rkl", *study.settings["losses"])]}
+    return {"losses": [line(name) for name in ("rkl", *Settings.model_validate(study.settings).losses)]}
