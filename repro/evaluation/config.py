@@ -6,6 +6,8 @@ import pydantic
 
 ANSWER_TOKENS = 64
 """Most tokens of a judge's reply."""
+JUDGED_AT_ONCE = 64
+"""Completions that a model judge is asked about together."""
 Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from repro.errors import InputError
-from repro.evaluation.config import ANSWER_TOKENS
+from repro.evaluation.config import ANSWER_TOKENS, JUDGED_AT_ONCE
 from repro.evaluation.failure_modes import MODE_DESCRIPTIONS, MODES, Mode, mode_of
 from repro.generation.config import EngineName
 from repro.tasks.task import Kind
@@ -85,8 +85,12 @@ class ModelJudge:
         return verdicts
 
 
-def ask_local_model(model: Path | str, engine: EngineName, seed: int) -> Ask:
-    """Return a function that asks a model on this machine, through the engines that sample completions."""
+def ask_local_model(model: Path | str, engine: EngineName, seed: int, tensor_parallel: int = 1) -> Ask:
+    """Return a function that asks a model on this machine, through the engines that sample completions.
+
+    Args:
+        tensor_parallel: GPUs over which vLLM shards the model.
+    """
 
     def ask(questions: list[str]) -> list[str]:
         from repro.generation.engine import open_engine
@@ -96,9 +100,11 @@ def ask_local_model(model: Path | str, engine: EngineName, seed: int) -> Ask:
         tokenizer = load_tokenizer(model)
         prompts = [prompt_token_ids(tokenizer, text, reasoning=False) for text in questions]
         replies: list[str] = []
-        with closing(open_engine(engine, model, max(map(len, prompts)) + ANSWER_TOKENS)) as opened:
-            for start in range(0, len(prompts), 64):
-                completions = opened.generate(prompts[start : start + 64], 1, ANSWER_TOKENS, TEMPERATURE, seed)
+        length = max(map(len, prompts)) + ANSWER_TOKENS
+        with closing(open_engine(engine, model, length, tensor_parallel)) as opened:
+            for start in range(0, len(prompts), JUDGED_AT_ONCE):
+                asked = prompts[start : start + JUDGED_AT_ONCE]
+                completions = opened.generate(asked, 1, ANSWER_TOKENS, TEMPERATURE, seed)
                 replies += tokenizer.batch_decode(
                     [group[0].token_ids for group in completions], skip_special_tokens=True
                 )

@@ -22,4 +22,5 @@ def open_judge(stage: Classify, model: Path | str | None, context: StageContext)
         ask = ask_endpoint(endpoint, stage.seed, work=context.work, progress=context.progress)
         return ModelJudge(f"{endpoint.model} at {endpoint.url}", ask)
     assert model is not None
-    return ModelJudge(stage.judge.name, ask_local_model(model, stage.engine, stage.seed))
+    ask = ask_local_model(model, stage.engine, stage.seed, context.resources.tensor_parallel)
+    return ModelJudge(stage.judge.name, ask)

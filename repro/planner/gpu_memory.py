@@ -169,7 +169,7 @@ def _activations(workload: Workload, main: Architecture, layout: Layout) -> floa
 
 
 def _scoring(stage: Stage, main: Architecture, frozen: Architecture | None) -> GpuMemory:
-    """Estimate a diagnosis or judge: frozen bfloat16 models, one forward pass at a time, logits to compare
+    """Estimate a diagnosis or scores: frozen bfloat16 models, one forward pass at a time, logits to compare
     gradients."""
     models = [main, frozen] if frozen else [main]
     logits = 0.0

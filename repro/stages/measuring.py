@@ -6,13 +6,13 @@ import pydantic
 
 from repro.diagnosis.config import DiagnosisConfig
 from repro.errors import InputError
-from repro.evaluation.config import ANSWER_TOKENS, PrefixConfig
+from repro.evaluation.config import ANSWER_TOKENS, JUDGED_AT_ONCE, PrefixConfig
 from repro.generation.config import EngineName, SamplingConfig
 from repro.stages.completions import Sample
 from repro.stages.references import BaseModelRef, ModelPair, ServedModelRef, TaskData
 from repro.stages.stage import Stage
 from repro.stages.training import ModelInput
-from repro.stages.workload import PASSES, Passes, Workload, sampling_workload
+from repro.stages.workload import PASSES, Workload, sampling_workload
 
 
 class Evaluate(Stage):
@@ -210,10 +210,13 @@ class Classify(_BeforeAndAfter):
         """The judge's replies, without their prompts; nothing for the rules."""
         if self.judge is None:
             return Workload()
-        judge = self.judge if isinstance(self.judge, BaseModelRef) else None
+        if not isinstance(self.judge, BaseModelRef):
+            return Workload(completions_per_item=self.samples_per_prompt, max_completion_tokens=ANSWER_TOKENS)
         return Workload(
-            main=judge,
-            passes=PASSES[self.procedure] if judge else Passes(),
+            main=self.judge,
+            passes=PASSES[self.procedure],
+            engine=self.engine,
             completions_per_item=self.samples_per_prompt,
             max_completion_tokens=ANSWER_TOKENS,
+            batch_sequences=JUDGED_AT_ONCE,
         )

@@ -39,7 +39,7 @@ PASSES = {
     "evaluate": Passes(sampled=1),
     "diagnose": Passes(scored=1, frozen=1),
     "continue": Passes(sampled=1),
-    "classify": Passes(scored=1),
+    "classify": Passes(sampled=1),
     "guarded": Passes(sampled=1, frozen=1),
     "score": Passes(scored=1),
     "weigh": Passes(scored=2),

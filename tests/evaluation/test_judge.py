@@ -5,6 +5,7 @@ import pytest
 from repro.errors import InputError
 from repro.evaluation import judge as module
 from repro.evaluation.judge import Case, ModelJudge, RuleJudge, ask_local_model, judge_prompt, parse_reply
+from repro.generation.completion import Completion
 from repro.toy.models import model_folder
 
 WRONG = Case("How many?", "It is 4. \\boxed{4}", "numeric", "5", "4", True)
@@ -59,3 +60,19 @@ def test_a_judge_without_a_readable_reply_is_a_one_line_error(monkeypatch):
         ModelJudge("toy", ask_local_model(model_folder("toy:qwen3-student"), "transformers", 0))(
             [Case("start 3", "5", "numeric", "5", "4", True)]
         )
+
+
+def test_a_judge_on_several_gpus_is_opened_on_all_of_them(monkeypatch):
+    class Engine:
+        def generate(self, prompts, *_):
+            return [[Completion([1], [0.0], "eos")] for _ in prompts]
+
+        def close(self):
+            pass
+
+    opened = []
+    monkeypatch.setattr("repro.generation.engine.open_engine", lambda *request: opened.append(request) or Engine())
+    replies = ask_local_model(model_folder("toy:qwen3-student"), "vllm", 0, tensor_parallel=4)(["start 3"])
+    assert len(replies) == 1
+    assert opened[0][0] == "vllm"
+    assert opened[0][3] == 4

@@ -328,3 +328,11 @@ def test_a_stage_with_few_completions_needs_no_more_gpus_for_them():
     stages = plan("figure1a", scale="paper", families=("gemma3",), seeds=1, assignments=few).stages()
     sampled = next(stage for stage in stages if stage.label == "evaluate google/gemma-3-27b-it")
     assert place(sampled, Cards(8, 79.2)).layout.tensor_parallel == 1
+
+
+def test_a_model_judge_is_planned_like_any_model_that_samples():
+    study = plan("failure-modes", scale="paper", seeds=1, assignments=["judge=Qwen/Qwen3-14B"])
+    judged = next(stage for stage in study.stages() if stage.kind == "classify")
+    assert (judged.workload.samples, judged.workload.engine) == (True, "vllm")
+    assert place(judged, Cards(8, 23.6)).layout.tensor_parallel > 1  # 28 GiB of weights
+    assert place(judged, Cards(8, 79.2)).layout == Layout(1)
