@@ -415,8 +415,9 @@ def vllm(session: nox.Session) -> None:
 
 
 def _one_gpu() -> dict[str, str]:
-    """Return the environment in which one GPU is visible, the first: trainers in one process refuse several."""
-    return {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
+    """Return the environment in which one GPU is visible, nvidia-smi's first: trainers in one process refuse several."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    return {"CUDA_VISIBLE_DEVICES": first, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def _quiet_env() -> dict[str, str]:

@@ -27,6 +27,8 @@ from repro.system.child_processes import kill_children
 LOG = "vllm-server.log"
 LOCALHOST = "127.0.0.1"
 """Loopback only, not reachable from other machines: a server that accepts weights obeys anyone who can connect."""
+HOST_VARIABLE = "VLLM_HOST_IP"
+"""Where trainer and server meet for the transfer of weights; by default the machine's address in its network."""
 STALL_TIMEOUT = 1800.0
 """A server counts as hung after this many seconds of loading without a new log line or an answer."""
 _PREFIX = re.compile(r"^(\([\w-]+ pid=\d+\) )?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] )?")
@@ -106,7 +108,7 @@ def _environment(placement: ServerPlacement) -> dict[str, str]:
     environment = {name: value for name, value in environment.items() if not name.startswith("TORCHELASTIC_")}
     environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # a server's engine is a separate process
     environment.pop("VLLM_API_KEY", None)  # the user's key for another server; TRL's client sends none
-    environment["VLLM_SERVER_DEV_MODE"] = "1"
+    environment |= {"VLLM_SERVER_DEV_MODE": "1", HOST_VARIABLE: LOCALHOST}
     if placement.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(placement.gpus)
         return environment

@@ -59,6 +59,7 @@ class VllmEngine:
         """See `Engine.generate`."""
         from vllm import SamplingParams
 
+        self._llm.reset_prefix_cache()  # else completions depend on earlier calls: a cached prompt has other batches
         # Flat lists instead of a dictionary and an object per token: 187 bytes, not 410 (measured)
         flat = {"flat_logprobs": True} if hasattr(SamplingParams, "flat_logprobs") else {}
         # One request per completion, each with its own seed: n > 1 with one seed repeats the same completion.

@@ -7,6 +7,7 @@ would run out of memory.
 import collections
 import contextlib
 import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -28,6 +29,9 @@ from repro.generation.vllm_child import Message, receive, receive_completions, s
 from repro.system.child_processes import has_exited
 from repro.system.gpus import free_gib
 
+START_SECONDS = 3600.0
+"""ASSUMED: an engine counts as hung after this many seconds without an answer or a line of output. Large weights load for half
+an hour from a slow disk."""
 CLOSE_SECONDS = 60.0
 """Seconds for vLLM to end its workers before all its processes are killed."""
 FREED_SECONDS = 30.0
@@ -77,7 +81,7 @@ class VllmProcess:
         self._owes_answer = True
         self._workers: list[psutil.Process] = []
         try:
-            self._receive()
+            self._receive(START_SECONDS)
         except BaseException:
             self.close()
             raise
@@ -129,12 +133,22 @@ class VllmProcess:
         if self._free_before:
             _report_memory(self._free_before)
 
-    def _receive(self) -> Message:
-        """Return the next message; raise the error that it holds, or that the process ended with."""
+    def _receive(self, silence: float = math.inf) -> Message:
+        """Return the next message; raise the error that it holds, or that the process ended with.
+
+        Args:
+            silence: seconds without output after which the process counts as hung.
+        """
+        started = time.monotonic()
         try:
             while not self._connection.poll(1.0):  # workers may hold the connection open
                 if self._process.poll() is not None and not self._connection.poll():
                     self._raise_end()
+                if time.monotonic() - max(started, self._printed.last_time) > silence:
+                    raise EngineError(
+                        f"vLLM did not start: no answer and no output for {silence:.0f} s. If it uses several GPUs, they may be"
+                        " unable to reach each other's memory: set NCCL_P2P_DISABLE=1."
+                    )
             message = receive(self._connection)
         except (EOFError, OSError):
             self._raise_end()
@@ -176,10 +190,14 @@ class _Printed:
 
     Args:
         stream: their combined output.
+
+    Attributes:
+        last_time: when the last line came, on the monotonic clock.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self.last_time = -math.inf
         self._lines: collections.deque[bytes] = collections.deque(maxlen=KEPT_LINES)
         self._thread = threading.Thread(target=self._pass_on, daemon=True)
         self._thread.start()
@@ -197,6 +215,7 @@ class _Printed:
         with self._stream:
             for line in self._stream:
                 self._lines.append(line)
+                self.last_time = time.monotonic()
                 with contextlib.suppress(OSError):
                     os.write(STDERR, line)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from trl.generation.vllm_client import VLLMClient
 
-from repro.generation.server import LOCALHOST
+from repro.generation.server import HOST_VARIABLE, LOCALHOST
 
 CONCURRENT_REQUESTS = 64
 """As many as TRL's client keeps connections open."""
@@ -95,6 +95,7 @@ def use_server_client(folder: Path) -> Iterator[None]:
     trl_generation.VLLMClient = functools.partial(ServerClient, folder=folder)
     for name in ("NO_PROXY", "no_proxy"):  # a proxy would resolve 127.0.0.1 to itself
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), LOCALHOST]))
+    os.environ[HOST_VARIABLE] = LOCALHOST
     try:
         yield
     finally:

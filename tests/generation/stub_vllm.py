@@ -43,7 +43,13 @@ class LLM:
     def __init__(self, **arguments):
         self.worker = subprocess.Popen(["VLLM::Worker_TP0", "600"], executable=shutil.which("sleep"))
         fail("at the start")
+        if FAULT == "hang at the start":
+            time.sleep(600)
         self.llm_engine = types.SimpleNamespace(engine_core=self)
+        self.is_reset = False
+
+    def reset_prefix_cache(self):
+        self.is_reset = True
 
     def shutdown(self):
         fail("at the end")
@@ -52,6 +58,8 @@ class LLM:
 
     def generate(self, requests, params, use_tqdm):
         fail("while sampling")
+        assert self.is_reset  # completions may not depend on earlier calls
+        self.is_reset = False
         if FAULT.startswith("worker dies"):
             if FAULT.endswith("with an error"):
                 print("(Worker_TP0 pid=3) RuntimeError: CUDA error: an illegal memory access", flush=True)

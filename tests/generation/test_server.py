@@ -43,6 +43,7 @@ def test_a_server_does_not_inherit_the_ranks_environment(monkeypatch):
     environment = server._environment(ServerPlacement(2, ("2", "3")))
     assert environment["CUDA_VISIBLE_DEVICES"] == "2,3"
     assert environment["VLLM_SERVER_DEV_MODE"] == "1"
+    assert environment["VLLM_HOST_IP"] == "127.0.0.1"  # where weights are received
     assert "VLLM_API_KEY" not in environment
     assert not {"RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "VLLM_ENABLE_V1_MULTIPROCESSING"} & set(
         environment

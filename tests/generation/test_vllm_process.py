@@ -103,6 +103,14 @@ def test_an_error_is_the_callers_error_and_leaves_no_process(monkeypatch, tmp_pa
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
+def test_a_start_without_a_sign_of_life_is_an_error_and_leaves_no_process(monkeypatch, tmp_path, folder):
+    monkeypatch.setattr(vllm_process, "START_SECONDS", 1.0)
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with pytest.raises(EngineError, match="no answer and no output for 1 s"):
+        sample_once(monkeypatch, tmp_path, folder, "hang at the start")
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
 def test_a_workers_error_is_the_cause_of_a_failed_start(monkeypatch, tmp_path, folder, capfd):
     """vLLM says it in the log of the worker, and raises an error without it."""
     with pytest.raises(EngineError, match=r"^torch\.OutOfMemoryError: CUDA out of memory") as raised:
