@@ -272,11 +272,28 @@ def known_truth(session: nox.Session) -> None:
 def gpu(session: nox.Session) -> None:
     """The tests and speed bars that need a GPU, on the first one; without one this session fails, it does not skip."""
     install(session, "gpu")
-    env = _one_gpu()
+    env = _one_gpu() | _lenient_env()
     session.run(
         "python", "-c", "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'no CUDA device')", env=env
     )
     session.run("pytest", "-m", "gpu", "tests", "benchmarks", *session.posargs, env=env)
+
+
+@nox.session(python=False)
+def gpus(session: nox.Session) -> None:
+    """The tests that need two GPUs or three, and the throughput of a vLLM server; with one GPU this session fails."""
+    install(session, "gpu")
+    env = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} | _lenient_env()
+    session.run(
+        *(
+            "python",
+            "-c",
+            "import sys, torch; sys.exit(None if torch.cuda.device_count() > 1 else 'fewer than 2 GPUs')",
+        ),
+        env=env,
+    )
+    session.run("pytest", "-m", "gpu and gpus", "tests", *session.posargs, env=env)
+    session.run("pytest", "-m", "gpu", "benchmarks/test_gkd_throughput.py", "-k", "side_by_side", env=env)
 
 
 @nox.session(python=False)
@@ -418,6 +435,11 @@ def _one_gpu() -> dict[str, str]:
     """Return the environment in which one GPU is visible, nvidia-smi's first: trainers in one process refuse several."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     return {"CUDA_VISIBLE_DEVICES": first, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+def _lenient_env() -> dict[str, str]:
+    """Return the environment in which tests, and those that they start, do not fail at a library's new warning on a GPU."""
+    return {"PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} -W default".strip()}
 
 
 def _quiet_env() -> dict[str, str]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from repro.distillation.config import Method
 from repro.generation.config import EngineName
+from repro.system.gpus import visible_gpus
 
 GIB = 2**30
 HERE = Path(__file__).resolve().parent
@@ -65,6 +66,10 @@ class Contender:
 
     def __enter__(self) -> "Contender":
         self.folder.mkdir(parents=True, exist_ok=True)
+        gpus = visible_gpus()
+        environment = os.environ | ({"CUDA_VISIBLE_DEVICES": gpus[0]} if gpus else {})
+        if "server" in self.spec:  # on a GPU that the trainer does not see
+            self.spec = self.spec | {"server": gpus[1:2]}
         spec = self.folder / "spec.json"
         spec.write_text(json.dumps(self.spec | {"folder": str(self.folder)}))
         requests, self._requests = os.pipe()
@@ -76,7 +81,7 @@ class Contender:
                 pass_fds=(requests, answers),
                 stdout=printed,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONPATH": path},
+                env=environment | {"PYTHONPATH": path},
             )
         os.close(requests)
         os.close(answers)
@@ -194,7 +199,7 @@ def distil(
         engine=engine,
         divergence=kw.get("divergence"),
     )
-    server = ServerPlacement(1) if kw.get("server") else None
+    server = ServerPlacement(1, tuple(kw["server"])) if "server" in kw else None
     distill(
         config,
         student=Path(pair[1]),

@@ -46,6 +46,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs more GPUs than this machine has."""
+    gpus = item.get_closest_marker("gpus")
+    if gpus and "REPRO_TEST_PROCESS" not in os.environ and 0 < torch.cuda.device_count() < gpus.args[0]:
+        pytest.skip(f"needs {gpus.args[0]} GPUs, or none")
+
+
 @pytest.fixture
 def untraced() -> Iterator[None]:
     """Pause coverage: it slows the project's Python and not the libraries' kernels, so no ratio of the two would hold."""

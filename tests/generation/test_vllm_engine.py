@@ -63,7 +63,7 @@ def test_an_engine_in_a_process_of_its_own_gives_the_same_completions(sampled, f
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "tensor_parallel",
-    [1, pytest.param(2, marks=pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two GPUs, or none"))],
+    [1, pytest.param(2, marks=pytest.mark.gpus(2))],
 )
 def test_a_failed_start_names_its_cause(folder, tmp_path, tensor_parallel):
     shutil.copytree(folder, tmp_path / "model")
@@ -124,7 +124,7 @@ def test_the_record_is_the_same_as_from_transformers(folder, items, tmp_path):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two GPUs, or none")
+@pytest.mark.gpus(2)
 def test_a_model_spread_over_two_workers_is_the_same_model(sampled, folder):
     """Its log-probabilities differ only by the order of sums in bfloat16, so nearly all short completions are equal."""
     prompts, groups, _ = sampled

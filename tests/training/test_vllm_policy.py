@@ -162,7 +162,7 @@ def test_a_multimodal_student_learns_through_vllm(tmp_path: Path, items: list[It
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif(torch.cuda.device_count() == 1, reason="needs two GPUs, or none")
+@pytest.mark.gpus(2)
 @pytest.mark.parametrize("method", ["calibrate", "gkd-rkl"])
 def test_vllm_gets_unsharded_weights_from_two_processes(tmp_path: Path, models: tuple[Path, Path], method: str) -> None:
     """Sharded models give every figure of unsharded ones, and the sampler's log-probabilities stay at the trainer's."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
 from calibration.test_trainer import lines, run
 from tiny_models import save_qwen
 
@@ -27,7 +26,7 @@ from repro.training.resources import TrainingResources
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.gpu,
-    pytest.mark.skipif(torch.cuda.device_count() == 1, reason="NCCL sends weights from one GPU to another: needs two"),
+    pytest.mark.gpus(2),  # NCCL sends weights from one GPU to another
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (extra cpu or gpu)"),
     pytest.mark.timeout(900),
 ]
@@ -46,10 +45,10 @@ def servers() -> list[psutil.Process]:
 
 
 def test_calibration_samples_from_the_weights_of_each_step(
-    tmp_path: Path, models: tuple[Path, Path], items: list[Item]
+    tmp_path: Path, models: tuple[Path, Path], items: list[Item], server: ServerPlacement
 ) -> None:
     changes = {"steps": 4, "learning_rate": 5e-2, "engine": "vllm", "kl_beta": 0.001}
-    run(tmp_path, *models, items, server=ServerPlacement(1), **changes)
+    run(tmp_path, *models, items, server=server, **changes)
     rows = lines(tmp_path / "out")
     assert rows[-1]["kl"] > 0.05  # far from where it started, so stale weights would show
     for row in rows:
@@ -60,7 +59,7 @@ def test_calibration_samples_from_the_weights_of_each_step(
 
 
 def test_the_seed_decides_the_samples_and_a_resumed_run_repeats_them(
-    tmp_path: Path, models: tuple[Path, Path], items: list[Item]
+    tmp_path: Path, models: tuple[Path, Path], items: list[Item], server: ServerPlacement
 ) -> None:
     teacher, student = models
     samples: list[list[str]] = []
@@ -91,7 +90,7 @@ def test_the_seed_decides_the_samples_and_a_resumed_run_repeats_them(
                 out=tmp_path / f"out-{work}",
                 work=tmp_path / f"work-{work}",
                 progress=silent,
-                resources=TrainingResources(checkpoint_every=2, server=ServerPlacement(1)),
+                resources=TrainingResources(checkpoint_every=2, server=server),
             )
         return texts
 
@@ -103,10 +102,12 @@ def test_the_seed_decides_the_samples_and_a_resumed_run_repeats_them(
     assert len(set(samples[0])) > 8
 
 
-def test_a_model_that_cannot_be_served_is_an_error(tmp_path: Path, models: tuple[Path, Path]) -> None:
+def test_a_model_that_cannot_be_served_is_an_error(
+    tmp_path: Path, models: tuple[Path, Path], server: ServerPlacement
+) -> None:
     with (
         pytest.raises(RuntimeError, match=r"did not start: .*max_model_len \(100000\) is greater"),
-        vllm_server(models[0], 100_000, ServerPlacement(1), tmp_path),
+        vllm_server(models[0], 100_000, server, tmp_path),
     ):
         pass
     assert servers() == []
@@ -118,22 +119,24 @@ from pathlib import Path
 from repro.generation.server import ServerPlacement, vllm_server
 from repro.training.resources import TrainingResources
 if __name__ == "__main__":
-    with vllm_server(Path(sys.argv[1]), 64, ServerPlacement(1), Path(sys.argv[2])):
+    with vllm_server(Path(sys.argv[1]), 64, ServerPlacement(1, tuple(sys.argv[3:])), Path(sys.argv[2])):
         print("up", flush=True)
         time.sleep(120)
 """
 
 
 @pytest.mark.parametrize("killed", ["the engine", "the server", "the stage"])
-def test_neither_outlives_the_other(tmp_path: Path, models: tuple[Path, Path], killed: str) -> None:
-    command = [sys.executable, "-c", STAGE, str(models[0]), str(tmp_path)]
+def test_neither_outlives_the_other(
+    tmp_path: Path, models: tuple[Path, Path], killed: str, server: ServerPlacement
+) -> None:
+    command = [sys.executable, "-c", STAGE, str(models[0]), str(tmp_path), *server.gpus]
     stage = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert stage.stdout is not None
     assert stage.stdout.readline() == "up\n", (tmp_path / LOG).read_text()
     children = psutil.Process(stage.pid).children(recursive=True)
     engine = next(child for child in children if "VLLM::EngineCore" in " ".join(child.cmdline()))
-    server = next(child for child in children if "repro.generation.serve" in child.cmdline())
-    {"the engine": engine, "the server": server, "the stage": psutil.Process(stage.pid)}[killed].kill()
+    serving = next(child for child in children if "repro.generation.serve" in child.cmdline())
+    {"the engine": engine, "the server": serving, "the stage": psutil.Process(stage.pid)}[killed].kill()
     assert stage.wait(60) == (-signal.SIGKILL if killed == "the stage" else EXIT_CODE)
     deadline = time.monotonic() + 60
     while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
@@ -143,14 +146,17 @@ def test_neither_outlives_the_other(tmp_path: Path, models: tuple[Path, Path], k
 
 
 @pytest.mark.slow
+@pytest.mark.gpus(3)
 @pytest.mark.parametrize("method", ["calibrate", "gkd-rkl"])
-def test_two_sharded_ranks_share_one_server(tmp_path: Path, models: tuple[Path, Path], method: str) -> None:
+def test_two_sharded_ranks_share_one_server(
+    tmp_path: Path, models: tuple[Path, Path], method: str, server: ServerPlacement
+) -> None:
     """The first rank starts it and sends it the weights that all ranks gather."""
     path = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parents[1])])
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += [str(Path(__file__).with_name("vllm_ranks.py")), str(tmp_path), str(models[0].parent), method]
     ended = subprocess.run(
-        [*command, "shard", "server"],
+        [*command, "shard", "server", *server.gpus],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
         timeout=800,
         capture_output=True,

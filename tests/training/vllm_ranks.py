@@ -1,4 +1,7 @@
-"""Run by torchrun in the vLLM tests: calibration and GKD-RKL with vLLM on two processes, unsharded, sharded, with a server."""
+"""Run by torchrun in the vLLM tests: calibration and GKD-RKL with vLLM on two processes, unsharded, sharded, with a server.
+
+Options: shard, and last: server, followed by the names of its GPUs.
+"""
 
 import json
 import sys
@@ -16,7 +19,8 @@ from repro.training.resources import TrainingResources
 
 def main(base: Path, models: Path, method: str, options: list[str]) -> None:
     items = [Item(f"sum/{a}-{b}", "sum", f"{a} + {b} = ?", str(a + b)) for a in range(4) for b in range(4)]
-    server = ServerPlacement(1) if "server" in options else None
+    names = options[options.index("server") + 1 :] if "server" in options else []
+    server = ServerPlacement(1, tuple(names)) if "server" in options else None
     resources = TrainingResources(micro_batch=2, shard="shard" in options, server=server)
     common = {"items": items, "seed": 0, "progress": silent, "resources": resources}
     common |= {"out": base / "out", "work": base / "work"}
