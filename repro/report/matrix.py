@@ -68,6 +68,11 @@ def broken_by(attack: str, cells: dict[tuple[str, str], GainCell]) -> int:
     return sum(cell.is_leak for (guard, name), cell in cells.items() if name == attack and guard != BASELINE)
 
 
+def tried_by(attack: str, cells: dict[tuple[str, str], GainCell]) -> int:
+    """Return the number of guards, excluding the open teacher, under which an attack has a gain: those it could break."""
+    return sum(cell.value is not None for (guard, name), cell in cells.items() if name == attack and guard != BASELINE)
+
+
 def teacher_losses(table: MeasuredTable, guards: Sequence[str]) -> dict[str, Estimate]:
     """Return each guarded teacher's score minus the open teacher's, averaged over tasks and paired by item."""
     open_teacher = teacher_under(BASELINE)

@@ -11,16 +11,16 @@ from repro.evaluation.reasoning import has_reasoning
 from repro.generation.rollouts import stream_rows
 from repro.recipes.study import Row, Study
 from repro.report.style_line import StyleLine
-from repro.stages import Evaluate
+from repro.stages import Evaluate, Grade
 from repro.stages.artifact import ROLLOUTS
 from repro.tasks import registry
 
 
 def answer_styles(study: Study, cache: Path) -> list[StyleLine]:
-    """Return a line for each evaluated row of a study, averaged over seeds and tasks, in the order of its rows."""
+    """Return a line for each evaluated or graded row of a study, averaged over seeds and tasks, in the order of its rows."""
     rows: dict[tuple[str, str], list[Row]] = {}
     for row in study.rows:
-        if isinstance(row.stage, Evaluate):
+        if isinstance(row.stage, Evaluate | Grade):
             rows.setdefault((row.family, row.method), []).append(row)
     return [_style(family, method, group, cache) for (family, method), group in rows.items()]
 

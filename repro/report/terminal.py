@@ -18,7 +18,7 @@ from repro.report.style_line import StyleLine
 from repro.tables.formatting import layout_metrics, layout_title, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.own_claims import describe_unjudged
-from repro.tables.verdicts.verdict_types import VerdictReport, why_untested
+from repro.tables.verdicts.verdict_types import VerdictReport, reason_untested
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not testable": "cyan"}
 
@@ -102,7 +102,7 @@ def _verdicts(report: VerdictReport, role: Role) -> list[dict[str, str]]:
             "statement": f"{v.statement} ({v.family})" if several else v.statement,
             "difference [interval]": f"{v.estimate:+.3f} [{v.interval[0]:+.3f}, {v.interval[1]:+.3f}]"
             if v.estimate is not None and v.interval is not None
-            else why_untested(v),
+            else reason_untested(v),
             **({"in the paper": f"{v.paper_held} of {v.paper_of}" if v.paper_of else "-"} if is_printed else {}),
         }
         for v in verdicts

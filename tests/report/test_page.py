@@ -228,13 +228,14 @@ def test_a_claim_that_is_not_testable_is_shown_as_such_and_never_counted_as_repr
     assert 'class="tone not-testable"' in text
     assert '<li class="not-testable">' in text
     assert "--not-testable:" in text
-    assert "| not testable |" in brief.read_text()
+    assert "| not testable; Student is at chance |" in brief.read_text()
     console = Console(record=True, width=200)
     print_result(list(made.measured), made.report, console)
     printed = console.export_text()
     assert "1 not testable" in printed
     (line,) = [line for line in printed.splitlines() if judged.statement in line and line.startswith("not")]
     assert line.startswith("not testable")
+    assert "Student is at chance" in line
     assert "not run" not in line
 
 

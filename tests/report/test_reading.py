@@ -289,3 +289,12 @@ def test_the_kl_of_a_calibration_has_its_unit():
         "r_cal (nats)",
         "KL to the uncalibrated teacher (nats per token)",
     ]
+
+
+@pytest.mark.parametrize(("other", "is_explained"), [("Undistillable (per token)", True), ("Undistillable", False)])
+def test_two_units_of_r_cal_in_one_panel_are_pointed_out(other, is_explained):
+    curve = {"family": "qwen3", "seed": 0, "stage": "calibrate", "steps": [1, 2], "figures": {"r_cal": [-6.0, -5.0]}}
+    curves = [curve | {"method": method} for method in ("Distillable", other)]
+    (part,) = merge_sources([Source("one", make_result(build(items=40, seeds=(0,)), curves=curves))])
+    (plot,) = [plot for plot in training_curves(part, FILE) if plot.name.startswith("calibrate")]
+    assert ("nats per token for lines" in plot.note) == is_explained

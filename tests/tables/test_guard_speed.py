@@ -12,7 +12,7 @@ from repro.recipes.labels import teacher_under, under
 from repro.report.figures.guard_strengths import guard_strengths, points_of
 from repro.report.figures.style import PAGE
 from repro.report.merge import Part, Source
-from repro.report.sections.matrix import cost_grid
+from repro.report.sections.matrix import cost_blocks, cost_grid
 from repro.stages import Evaluate, Guarded, Rewrite, Sample
 from repro.tables import MeasuredTable
 from repro.tables.guard_metrics import GAIN
@@ -117,6 +117,20 @@ def test_speed_is_a_column_of_the_costs_where_it_is_recorded():
     part, sides = part_with(["none", "poe(strength=0.2)"], {"qwen3": {"none": 1.0}})
     rows = cost_grid(part.measured[0], sides).rows
     assert [row["speed"].text for row in rows] == ["1.00", "not recorded"]
-    assert "tokens per second" in cost_grid(part.measured[0], sides).caption
+    assert "tokens per second" in cost_blocks(part.measured[0], sides)[1].text
     older = {**sides, "speed": {}}
     assert all("speed" not in row for row in cost_grid(part.measured[0], older).rows)
+    assert "tokens per second" not in cost_blocks(part.measured[0], older)[1].text
+
+
+@pytest.mark.parametrize(("loss", "word"), [(0.0, "kept"), (0.013, "not sure"), (0.028, "not sure"), (0.1, "lost")])
+def test_one_training_seed_decides_only_wide_gaps_of_a_teachers_score_as_in_verdicts(loss, word):
+    table = MeasuredTable("guards", "toy", "qwen3", (0,))
+    items, spread_SN = [f"item{n}" for n in range(400)], np.tile((-0.04, 0.04), (1, 200))
+    table.add(teacher_under("none"), "toy-bm4", "acc", items, 0.6 + spread_SN)
+    table.add(teacher_under("knob"), "toy-bm4", "acc", items, 0.6 - loss + 0 * spread_SN)
+    sides = {"guards": [side("none"), side("knob")], "attacks": [side("sft")], "speed": {}}
+    row = cost_grid(table, sides).rows[1]
+    low, high = map(float, row["against the open teacher"].note.split(" to "))
+    assert not low < -0.02 < high  # the interval alone would decide
+    assert row["within 0.02"].text == word

@@ -177,6 +177,8 @@ def test_a_cell_of_the_matrix_that_was_not_run_is_not_called_not_shown(part):
     of_guard = {row["guard"].text: row for row in grid.rows}
     assert (of_guard["veil"]["sft"].text, of_guard["veil"]["sft"].note) == ("not run", "")  # answers are all it needs
     assert (of_guard["wall"]["gkd-rkl"].text, of_guard["wall"]["gkd-rkl"].note) == ("–", "not shown")
+    assert of_guard["guards broken"]["own-answers"].text == "2 of 2"
+    assert of_guard["guards broken"]["sft"].text == "0 of 1"  # the open teacher does not count, nor what was not run
 
 
 def _lines(part):

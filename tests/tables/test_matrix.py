@@ -11,7 +11,7 @@ from repro.generation.rollouts import Rollout, RowGroupWriter
 from repro.generation.scores import SCORES
 from repro.recipes.labels import moved, read_by_target, teacher_under, under
 from repro.recipes.study import Row
-from repro.report.matrix import broken_by, gain_cells, teacher_losses, worst_of
+from repro.report.matrix import broken_by, gain_cells, teacher_losses, tried_by, worst_of
 from repro.stages import TaskData
 from repro.stages.artifact import ROLLOUTS
 from repro.tables import MeasuredTable
@@ -134,6 +134,7 @@ def test_cells_scores_of_rows_and_columns(table):
     assert worst_of("paint", cells) is None
     assert broken_by("sly", cells) == 1
     assert broken_by("sft", cells) == 0  # the open teacher does not count, nor an idle guard
+    assert tried_by("sft", cells) == tried_by("sly", cells) == 1
     loss = teacher_losses(table, ["none", "wall"])
     assert set(loss) == {"wall"}
     expected = table.mean(teacher_under("wall"), "toy-bm4", "acc") - table.mean(teacher_under("none"), "toy-bm4", "acc")

@@ -74,7 +74,7 @@ def _curves(table: MeasuredTable, sides: Matrix, n: int, palette: Palette) -> Pl
             if len(labels) > 1:  # the legend names the others
                 names += [(label, loss["value"], leak["value"]) for label, loss, leak in drawn]
         axes.set_xlabel("teacher's score less that of the open teacher")
-        axes.set_ylabel("worst gain over no teacher")
+        axes.set_ylabel("largest gain over no-teacher")
         add_legend(figure, axes)
         label_points(axes, names)
     rows = [
@@ -82,7 +82,7 @@ def _curves(table: MeasuredTable, sides: Matrix, n: int, palette: Palette) -> Pl
         for guard, (loss, leak) in points.items()
     ]
     in_words = (
-        f"{r['guard']}: teacher {r['utility']:+.3f}, worst gain {r['worst_gain']:+.3f} ({r['worst_attack']})"
+        f"{r['guard']}: teacher {r['utility']:+.3f}, largest gain {r['worst_gain']:+.3f} ({r['worst_attack']})"
         for r in rows
     )
     return Plot(
@@ -91,6 +91,6 @@ def _curves(table: MeasuredTable, sides: Matrix, n: int, palette: Palette) -> Pl
         f"A line per guard over its strengths. {'; '.join(in_words)}.",
         figure,
         rows,
-        "Down and to the right is better for the owner: a teacher as good as the open one that leaks nothing. The worst gain"
-        " is that of the attack that came out highest, so its interval is a little optimistic.",
+        "Down and to the right is better for the owner: a teacher as good as the open one that leaks nothing. The largest gain"
+        " is that of the attack that came out highest, so it is, on average, estimated a little too high.",
     )

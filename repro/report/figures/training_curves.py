@@ -22,9 +22,10 @@ NOTE = (
     " untouched; teachers are solid, students dashed."
 )
 NOTE_BESIDE_GUARDS = (
-    "Means over seeds. A colour and a mark stand for a position of the knob: eta above, at or below 0, or untouched; teachers"
-    " are solid, students dashed. In figures by guard they stand for the guard."
+    "Means over seeds. A colour stands for a position of the knob: eta below 0 (the guards knob and knob-per-token), or untouched; marks tell"
+    " lines of one colour apart. Teachers are solid, students dashed."
 )
+PER_TOKEN_NOTE = " r_cal: nats per completion, but nats per token for lines whose name says so: do not compare the two."
 FURTHER_MARKS = ("o", "D", "P", "X", "*", "<", ">", "h")
 _ENTRY = 50
 """Width in points of a legend entry besides its text (about 5 per character)."""
@@ -45,8 +46,15 @@ def training_curves(part: Part, palette: Palette) -> list[Plot]:
             curves = [c for c in of_family if c["stage"] == stage]
             labels = {name: label for name, label in metrics.items() if any(name in c["figures"] for c in curves)}
             if labels:
-                figures.append(_curves(curves, labels, palette, f"{stage}-{n}", title, note))
+                has_both_units = "r_cal" in labels and any(_is_per_token(curve["method"]) for curve in curves)
+                words = f"{note}{PER_TOKEN_NOTE}" if has_both_units else note
+                figures.append(_curves(curves, labels, palette, f"{stage}-{n}", title, words))
     return figures
+
+
+def _is_per_token(method: str) -> bool:
+    """Return True for a row whose r_cal is divided by lengths: the control, or the guard."""
+    return "per token" in method.replace("-", " ")
 
 
 def _curves(curves: list[Curve], labels: Mapping[str, str], palette: Palette, name: str, title: str, note: str) -> Plot:

@@ -20,6 +20,8 @@ WORDS = {
     "wrong-trace preference": "share of the pairs of a wrong and a right completion of one prompt in which the wrong one has the"
     " lower log p_student - log p_teacher: the teacher favours it more than the student does",
     "forking token": "a token at which the student is among its least certain fifth",
+    "guard, attack": "what a teacher's owner does against distillation; what a student (the thief's) does to learn from the"
+    " teacher all the same",
     "maj@k, pass@k": "whether the majority answer of an item's k completions is right; whether any of them is right",
     "premise, claim, control": "what the paper takes for granted; what it says it found; what we ask besides. Counted apart",
     "margin": "how much a number may miss a claim and still support it, fixed before a run",

@@ -7,7 +7,7 @@ from repro.report.leak import Step, leak_of, steps_of
 from repro.report.matrix import gain_cells, matrix_of
 from repro.report.merge import Part
 from repro.report.result import MatrixSide
-from repro.report.sections.matrix import OWN_STUDY, cost_grid, gain_cell, idle_text, source_grid
+from repro.report.sections.matrix import OWN_STUDY, SYMBOLS, cost_blocks, gain_cell, idle_text, source_grid
 from repro.tables.guard_metrics import BASELINE
 
 EXPLAINED = (
@@ -46,11 +46,15 @@ def leak_section(part: Part, key: str) -> Section:
             ),
             Bullets([_worst_line(guard, of_guard) for guard, of_guard in steps.items()]),
             Text(idle_text(table, sides, gain_cells(table, sides))),
-            cost_grid(table, sides),
+            *cost_blocks(table, sides),
         ]
     read = {rung["attack"]: rung["rung"] for rung in leak["rungs"]}
     attacks: list[MatrixSide] = [{**side, "shows_or_needs": read[side["label"]]} for side in sides["attacks"]]
-    tried = [source_grid("Guards", "shows at most", sides["guards"]), source_grid("Attacks", "reads", attacks)]
+    tried: list[Block] = [
+        source_grid("Guards", "shows at most", sides["guards"]),
+        source_grid("Attacks", "reads", attacks),
+        Text(SYMBOLS),
+    ]
     return Section(f"{key}-leak", "What each rung gives away", [*blocks, *tried], brief=[*blocks, *tried])
 
 

@@ -4,6 +4,7 @@ from repro.report.blocks import Block, Bullets, Cell, Collapsible, Grid, Section
 from repro.report.cell_verdicts import cell_verdicts, describe_power, format_verdicts, judged_cells
 from repro.report.conclusions import HIGH
 from repro.report.figures.points import measured_points
+from repro.report.matrix import matrix_of
 from repro.report.merge import Part
 from repro.report.text import capitalise
 from repro.stages.artifact import count_undecided
@@ -19,6 +20,8 @@ from repro.tables.formatting import (
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.metric_names import is_kl, metric_name, metric_with_id
 from repro.tables.verdicts.verdict_types import CellVerdict
+
+WITHHELD = " A completion that a guard withholds counts as truncated and empty."
 
 
 def measured_section(part: Part, key: str) -> Section:
@@ -48,6 +51,7 @@ def failures_section(part: Part, key: str) -> Section:
     explanation = Text(
         "Shares of completions: no answer found (unparsed), cut by the token cap (truncated), a span of tokens at least"
         f" four times in a row (repeating), no text (empty). {HIGH:.0%} and more is marked. Check them before you read an accuracy."
+        f"{WITHHELD if matrix_of(part) is not None else ''}"
     )
     grids = [
         _failures(table) for table in part.measured if any(metric in FAILURE_METRICS for _, _, metric in table.values)
@@ -79,8 +83,8 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
     has_answers = layout_metrics(table) == [None]
     text = (
         f"Family {table.family}; training seed{'s' if len(table.seeds) > 1 else ''} {seeds}; {table.samples} samples per item; items: {sizes}. Cells:"
-        f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval (items and seeds"
-        f" resampled){f' [maj@{table.samples}, pass@{table.samples}]' if has_answers else ''}."
+        f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval"
+        f" ({'items and seeds' if len(table.seeds) > 1 else 'items'} resampled){f' [maj@{table.samples}, pass@{table.samples}]' if has_answers else ''}."
     )
     if has_answers and (
         chances := [f"{task} {table.chance[task]:.3g}" for task in table.tasks if table.chance.get(task)]

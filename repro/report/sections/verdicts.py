@@ -28,7 +28,7 @@ from repro.tables.formatting import printed_number
 from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import ONE_SEED_CAP
 from repro.tables.verdicts.sentences import claim_in_symbols
-from repro.tables.verdicts.verdict_types import ClaimVerdict, why_untested
+from repro.tables.verdicts.verdict_types import ClaimVerdict, reason_untested
 
 IN_THE_PAPER = "in the paper"
 WOULD_DECIDE = "would decide"
@@ -111,8 +111,8 @@ def _describe_method(part: Part) -> str:
     text = (
         "A statement is reproduced if its interval lies entirely within the allowed values, contradicted if it lies entirely outside"
         " them, and inconclusive otherwise. Intervals are at each statement's own step of Holm's correction"
-        f" (level {report.alpha:g} over all claims and premises; controls apart), from {report.resamples:,} resamples of items and"
-        " seeds (MEASURED). p is two-sided, against the nearest edge of the allowed values: a small one says that the estimate is"
+        f" (level {report.alpha:g}, once over all claims and premises, once over all controls), from {report.resamples:,} resamples of"
+        f" items{' and seeds' if len(report.seeds) > 1 else ''} (MEASURED). p is two-sided, against the nearest edge of the allowed values: a small one says that the estimate is"
         " clear of the edge, on the side that the verdict names. The allowed values are fixed in paper_tables/claims.toml before a"
         " run."
     )
@@ -192,7 +192,7 @@ def _row(v: ClaimVerdict, key: str, several: bool) -> dict[str, Cell]:
 def _caveat(v: ClaimVerdict) -> str:
     """Say why a verdict is not what its interval suggests, or that the paper's own numbers do not support it."""
     if v.estimate is None:
-        return why_untested(v)
+        return reason_untested(v)
     if v.capped:
         return "clear of the edge, but one training seed cannot settle it"
     if v.value == "reproduced" and v.paper_of and v.paper_held < v.paper_of:

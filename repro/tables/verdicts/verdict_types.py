@@ -160,3 +160,8 @@ def why_untested(verdict: ClaimVerdict) -> str:
     if verdict.value == "inconclusive":
         return "not run"
     return "idle" if verdict.text.startswith(IDLE) else ""
+
+
+def reason_untested(verdict: ClaimVerdict) -> str:
+    """Say why a claim was not tested, as its sentence does, but without the scores of each task."""
+    return why_untested(verdict) or verdict.text.partition(": ")[2].partition(" on every task")[0]
