@@ -24,6 +24,7 @@ from repro.planner.scales import REQUIREMENTS, check_fits, describe_gpus, planne
 from repro.planner.words import describe_gib, describe_seconds
 from repro.recipes.study import Study
 from repro.stages import Stage
+from repro.system.gpu_checks import gpu_problems
 from repro.system.hardware import hardware
 from repro.tasks.row_counts import count_items
 from repro.workflow.contamination import check_contamination
@@ -72,6 +73,8 @@ def _machine(study: Study) -> Iterator[Finding]:
         yield fail("machine", str(error))
     else:
         yield good("machine", f"{machine['cpus']} cores, {machine['memory_gib']} GiB, {describe_gpus(machine)}")
+        for line in gpu_problems(machine) if REQUIREMENTS[study.scale].gpus else []:
+            yield warn("machine", line)
 
 
 def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding]:
