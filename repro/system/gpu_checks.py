@@ -8,6 +8,9 @@ LEAST_DRIVER = {12: "525", 13: "580"}
 SHARED_MEMORY_GIB_PER_GPU = 1.0
 """NCCL's documentation recommends `--shm-size=1g`; Docker gives a container 64 MiB."""
 
+LEAST_CAPABILITY = 8.0
+"""Compute capability (Ampere) from which GPUs compute in bfloat16; vLLM refuses bfloat16 on others."""
+
 
 def gpu_problems(machine: dict[str, Any]) -> list[str]:
     """Return everything that keeps this environment from using its GPUs."""
@@ -98,6 +101,11 @@ def missing_build_tools(machine: dict[str, Any]) -> str | None:
         f"Triton compiles C code before its first GPU kernel, and {' and '.join(missing)} cannot be found:"
         f" apt install gcc python{major}.{minor}-dev, or whatever has a C compiler and Python's headers on this system"
     )
+
+
+def has_bfloat16(gpu: dict[str, Any]) -> bool:
+    """Return False for a GPU that is known to be too old for bfloat16."""
+    return bool(gpu.get("compute_capability", LEAST_CAPABILITY) >= LEAST_CAPABILITY)
 
 
 def describe_driver(machine: dict[str, Any]) -> str:

@@ -82,10 +82,10 @@ def test_small_shared_memory_does_not_stop_a_run():
 
 
 def test_the_drivers_cuda_is_read_from_nvidia_smi(monkeypatch, tmp_path):
-    install(monkeypatch, tmp_path / "bin", card(0, "GPU-a", 81559, H100["name"]))
+    install(monkeypatch, tmp_path / "bin", card(0, "GPU-a", 81559, H100["name"], compute_cap="9.0"))
     facts = machine.hardware()
     assert facts["driver_cuda"] == "13.0"
-    assert facts["gpus"] == [H100 | {"index": "0", "uuid": "GPU-a"}]
+    assert facts["gpus"] == [H100 | {"index": "0", "uuid": "GPU-a", "compute_capability": 9.0}]
     assert "driver 580.95.05 (CUDA 13.0)" in gpu_checks.describe_driver(facts)
 
 
