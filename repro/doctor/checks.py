@@ -1,4 +1,4 @@
-"""All checks of a study, cheapest first."""
+"""All checks of a study, cheapest first, but for scores: they are computed in this process, which then keeps GPU memory."""
 
 import contextlib
 import shutil
@@ -61,8 +61,8 @@ def _contents(study: Study, stages: list[Stage], earlier: list[Finding], out: Pa
         yield warn("scores and steps", "not tried: fix the failures above first")
         return
     yield check_lengths(stages)
-    yield from check_scores(stages)
     yield from try_stages(study, out, workers)
+    yield from check_scores(stages)  # last: CUDA keeps about a GiB until this process ends, and stages plan with all
 
 
 def _machine(study: Study) -> Iterator[Finding]:

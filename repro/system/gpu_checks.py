@@ -7,7 +7,6 @@ LEAST_DRIVER = {12: "525", 13: "580"}
 """Oldest Linux driver of each CUDA major version (CUDA Toolkit release notes, minor version compatibility)."""
 SHARED_MEMORY_GIB_PER_GPU = 1.0
 """NCCL's documentation recommends `--shm-size=1g`; Docker gives a container 64 MiB."""
-
 LEAST_CAPABILITY = 8.0
 """Compute capability (Ampere) from which GPUs compute in bfloat16; vLLM refuses bfloat16 on others."""
 

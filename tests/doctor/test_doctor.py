@@ -193,6 +193,25 @@ def test_a_machine_without_a_c_compiler_warns_where_gpus_are_used(tmp_path, monk
     assert toy.status == "ok"
 
 
+def test_no_model_of_the_doctor_is_on_a_gpu_before_the_trial_has_ended(tmp_path, monkeypatch):
+    """A process that has used CUDA keeps about a GiB of the card until it ends."""
+    steps = []
+
+    def try_stages(*_):
+        yield doctor.good("trial", "begun")
+        steps.append("trial ended")
+
+    def check_scores(_):
+        steps.append("scores")
+        yield doctor.good("scores", "repeatable")
+
+    monkeypatch.setattr(doctor, "try_stages", try_stages)
+    monkeypatch.setattr(doctor, "check_scores", check_scores)
+    findings = list(doctor.run_checks(plan_with(), tmp_path, 1))
+    assert steps == ["trial ended", "scores"]
+    assert [finding.subject for finding in findings[-2:]] == ["trial", "scores"]
+
+
 def test_a_full_disk_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
     assert doctor._disk(plan_with().stages(), tmp_path).status == "fail"
