@@ -16,6 +16,9 @@ if sys.argv[1:] == ["-L"]:
     print(listing)
 elif len(sys.argv) > 1:
     query = sys.argv[1].removeprefix("--query-gpu=").split(",")
+    for name in (name for gpu in cards for name in query if name not in gpu):
+        print(f'Field "{{name}}" is not a valid field to query.')
+        sys.exit(2)
     for gpu in cards:
         print(", ".join(gpu[name] for name in query))
 else:
@@ -23,7 +26,14 @@ else:
 """
 
 
-def card(index: int, uuid: str, mib: int | str, name: str = "NVIDIA GeForce RTX 3090", mig: str = "[N/A]") -> dict:
+def card(
+    index: int,
+    uuid: str,
+    mib: int | str,
+    name: str = "NVIDIA GeForce RTX 3090",
+    mig: str = "[N/A]",
+    compute_cap: str = "8.6",
+) -> dict:
     """What nvidia-smi knows of a GPU."""
     return {
         "index": str(index),
@@ -32,6 +42,7 @@ def card(index: int, uuid: str, mib: int | str, name: str = "NVIDIA GeForce RTX 
         "memory.total": str(mib),
         "driver_version": "580.95.05",
         "mig.mode.current": mig,
+        "compute_cap": compute_cap,
     }
 
 

@@ -1,4 +1,4 @@
-"""All checks of a study, cheapest first."""
+"""All checks of a study, cheapest first, but for scores: they are computed in this process, which then keeps GPU memory."""
 
 import contextlib
 import shutil
@@ -24,6 +24,7 @@ from repro.planner.scales import REQUIREMENTS, check_fits, describe_gpus, planne
 from repro.planner.words import describe_gib, describe_seconds
 from repro.recipes.study import Study
 from repro.stages import Stage
+from repro.system.gpu_checks import gpu_problems
 from repro.system.hardware import hardware
 from repro.tasks.row_counts import count_items
 from repro.workflow.contamination import check_contamination
@@ -60,8 +61,8 @@ def _contents(study: Study, stages: list[Stage], earlier: list[Finding], out: Pa
         yield warn("scores and steps", "not tried: fix the failures above first")
         return
     yield check_lengths(stages)
-    yield from check_scores(stages)
     yield from try_stages(study, out, workers)
+    yield from check_scores(stages)  # last: CUDA keeps about a GiB until this process ends, and stages plan with all
 
 
 def _machine(study: Study) -> Iterator[Finding]:
@@ -72,6 +73,8 @@ def _machine(study: Study) -> Iterator[Finding]:
         yield fail("machine", str(error))
     else:
         yield good("machine", f"{machine['cpus']} cores, {machine['memory_gib']} GiB, {describe_gpus(machine)}")
+        for line in gpu_problems(machine) if REQUIREMENTS[study.scale].gpus else []:
+            yield warn("machine", line)
 
 
 def _memory(study: Study, stages: list[Stage], workers: int) -> Iterator[Finding]:

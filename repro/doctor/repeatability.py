@@ -34,7 +34,7 @@ def check_scores(stages: Sequence[Stage]) -> Iterator[Finding]:
             yield fail(subject, f"cannot score: {type(error).__name__}: {str(error).strip().splitlines()[0][:160]}")
             continue
         finally:
-            free_gpu_memory()  # the trial run that follows needs all GPU memory
+            free_gpu_memory()  # for the next model
         if again > 0:
             yield fail(
                 subject, f"scoring the same batch twice differs by {again:.2g} nats: scores are not repeatable here"

@@ -27,13 +27,14 @@ from repro.pipeline.error_advice import WorkerError, root_cause, user_message
 from repro.pipeline.progress_file import FileProgress, progress_path
 from repro.pipeline.stage_functions import function_for, measure_diagnosis, sample_completions
 from repro.pipeline.stage_inputs import read_items
+from repro.pipeline.torchrun import SIGNALLED
 from repro.planner.resources import Resources
 from repro.progress import silent
 from repro.stages import Diagnose, Evaluate, Sample, Stage, stage_adapter
 from repro.system.atomic_write import atomic_write
 from repro.system.child_processes import exit_with_parent
 
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1")
+TORCHRUN = ("-m", "repro.pipeline.torchrun", "--standalone", "--local-addr=127.0.0.1")
 """All ranks are on this machine. By default they connect to rank 0 through the machine's full host name, which may not
 resolve (`docker run --network none`) or may be blocked by a firewall."""
 
@@ -47,8 +48,10 @@ def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path]
         job_file, answer_files = _write_job_file(stage, context, out)
         command = [sys.executable, *TORCHRUN, f"--nproc_per_node={resources.ranks}"]
         command += ["-m", "repro.pipeline.distributed", str(job_file)]
-        finished = subprocess.run(command, check=False)
-        return dict(_read_answers(answer_files, [finished.returncode])[0]["summary"])
+        exit_code = subprocess.run(command, check=False).returncode
+        if exit_code > SIGNALLED:
+            exit_code = SIGNALLED - exit_code
+        return dict(_read_answers(answer_files, [exit_code])[0]["summary"])
 
     def share(out: Path) -> dict[str, Any]:
         job_file, answer_files = _write_job_file(stage, context, out)
@@ -121,8 +124,20 @@ def _read_answers(files: list[Path], exit_codes: list[int]) -> list[dict[str, An
         if "stage_error" in answer:
             raise WorkerError(answer["stage_error"])
     if any(exit_codes) or len(answers) < len(files):
-        raise RuntimeError(f"one of {len(files)} processes ended with an error (exit {max(exit_codes, key=abs)})")
+        raise _failure(len(files), exit_codes)
     return answers
+
+
+def _failure(count: int, exit_codes: list[int]) -> RuntimeError:
+    """Return the error for processes that left no answer; those ended by SIGTERM only followed another."""
+    code = max(exit_codes, key=lambda number: (number not in (0, -signal.SIGTERM), abs(number)))
+    if code == -signal.SIGKILL:
+        return WorkerError(
+            f"one of {count} processes was killed (SIGKILL), as the system does when the machine's memory is full. Use"
+            " fewer processes (--ranks), or a machine or job with more memory"
+        )
+    end = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with an error (exit {code})"
+    return RuntimeError(f"one of {count} processes {end}")
 
 
 def _worker_environment(rank: int, ranks: int, tensor_parallel: int) -> dict[str, str]:

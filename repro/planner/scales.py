@@ -46,8 +46,13 @@ ALIKE = 0.9
 
 def fits(scale: Scale, machine: dict[str, Any]) -> bool:
     """Return True if the machine's GPUs are sufficient."""
-    required = REQUIREMENTS[scale]
-    return sum(gpu["memory_gib"] >= required.gpu_memory_gib for gpu in machine["gpus"]) >= required.gpus
+    return len(_sufficient_gpus(scale, machine)) >= REQUIREMENTS[scale].gpus
+
+
+def _sufficient_gpus(scale: Scale, machine: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the GPUs that have the scale's memory and compute in bfloat16."""
+    least = REQUIREMENTS[scale].gpu_memory_gib
+    return [gpu for gpu in machine["gpus"] if gpu["memory_gib"] >= least and accelerator.has_bfloat16(gpu)]
 
 
 def check_fits(scale: Scale, machine: dict[str, Any]) -> None:
@@ -88,26 +93,29 @@ def automatic_scale(machine: dict[str, Any]) -> tuple[Scale, str]:
 def use_gpus_of(scale: Scale, machine: dict[str, Any]) -> dict[str, Any]:
     """Hide the GPUs a scale cannot use from this process and its children; return the machine as they see it.
 
-    Toy runs on CPUs: its numbers and known verdicts are for float32. The other scales use the GPUs with enough memory,
-    so that a small card next to a large one does not dictate the layout.
+    Toy runs on CPUs: its numbers and known verdicts are for float32. The other scales use the GPUs with bfloat16 and
+    enough memory, so that a small card next to a large one does not dictate the layout.
     """
-    required = REQUIREMENTS[scale]
-    if not required.gpus:
+    if not REQUIREMENTS[scale].gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return hardware()
-    return _use_gpus_with(required.gpu_memory_gib, machine)  # without one, `check_fits` reports what is there
+    return _use_gpus(_sufficient_gpus(scale, machine), machine)  # without one, `check_fits` reports what is there
 
 
 def use_largest_gpus(machine: dict[str, Any]) -> dict[str, Any]:
-    """Hide GPUs with less memory than the largest from this process and its children; return the machine as they see it."""
-    return _use_gpus_with(max((gpu["memory_gib"] for gpu in machine["gpus"]), default=0.0) * ALIKE, machine)
+    """Hide GPUs with less memory than the largest from this process and its children; return the machine as they see it.
+
+    GPUs without bfloat16 are hidden too if there are others.
+    """
+    gpus = [gpu for gpu in machine["gpus"] if accelerator.has_bfloat16(gpu)] or machine["gpus"]
+    least = max((gpu["memory_gib"] for gpu in gpus), default=0.0) * ALIKE
+    return _use_gpus([gpu for gpu in gpus if gpu["memory_gib"] >= least], machine)
 
 
-def _use_gpus_with(gib: float, machine: dict[str, Any]) -> dict[str, Any]:
-    names = [gpu["uuid"] for gpu in machine["gpus"] if gpu["memory_gib"] >= gib]
-    if not names:
+def _use_gpus(gpus: list[dict[str, Any]], machine: dict[str, Any]) -> dict[str, Any]:
+    if not gpus:
         return machine
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu["uuid"] for gpu in gpus)
     return hardware()
 
 
@@ -122,9 +130,15 @@ def planned_gpu(scale: Scale, *, is_here: bool = True) -> Card:
 
 
 def describe_gpus(machine: dict[str, Any]) -> str:
-    """Name the GPUs and their memory."""
-    names = [f"{gpu['name']} ({gpu['memory_gib']} GiB)" for gpu in machine["gpus"]]
-    return ", ".join(names) if names else "no GPU"
+    """Name the GPUs and their memory, and what keeps one from computing in bfloat16."""
+    return ", ".join(map(_describe_gpu, machine["gpus"])) or "no GPU"
+
+
+def _describe_gpu(gpu: dict[str, Any]) -> str:
+    if accelerator.has_bfloat16(gpu):
+        return f"{gpu['name']} ({gpu['memory_gib']} GiB)"
+    lack = f"compute capability {gpu['compute_capability']}, and bfloat16 needs {accelerator.LEAST_CAPABILITY}"
+    return f"{gpu['name']} ({gpu['memory_gib']} GiB; {lack})"
 
 
 def workers_for(scale: Scale, machine: dict[str, Any], ranks: int = 1) -> int:

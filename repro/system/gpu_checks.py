@@ -1,17 +1,20 @@
 """Checks that GPUs can be used: one line per problem, each with its fix. Reads facts only, imports no torch."""
 
+import platform
 from typing import Any
 
 LEAST_DRIVER = {12: "525", 13: "580"}
 """Oldest Linux driver of each CUDA major version (CUDA Toolkit release notes, minor version compatibility)."""
 SHARED_MEMORY_GIB_PER_GPU = 1.0
 """NCCL's documentation recommends `--shm-size=1g`; Docker gives a container 64 MiB."""
+LEAST_CAPABILITY = 8.0
+"""Compute capability (Ampere) from which GPUs compute in bfloat16; vLLM refuses bfloat16 on others."""
 
 
 def gpu_problems(machine: dict[str, Any]) -> list[str]:
     """Return everything that keeps this environment from using its GPUs."""
-    problems = (missing_gpu(machine), contradicting_gpus(machine), old_driver(machine), small_shared_memory(machine))
-    return [line for line in problems if line]
+    checks = (missing_gpu, contradicting_gpus, old_driver, small_shared_memory, missing_build_tools)
+    return [line for check in checks if (line := check(machine))]
 
 
 def unusable_gpu(machine: dict[str, Any]) -> str | None:
@@ -85,6 +88,23 @@ def small_shared_memory(machine: dict[str, Any]) -> str | None:
         else f"mount -o remount,size={need:.0f}G /dev/shm"
     )
     return f"/dev/shm holds {available * 1024:.0f} MiB, and {count} GPU(s) need {need:.0f} GiB: {fix}"
+
+
+def missing_build_tools(machine: dict[str, Any]) -> str | None:
+    """Report a machine where Triton's first kernel would fail, which may be hours into a run."""
+    missing = machine.get("missing_build_tools")
+    if not missing or not machine["gpus"]:
+        return None
+    major, minor, _ = platform.python_version_tuple()
+    return (
+        f"Triton compiles C code before its first GPU kernel, and {' and '.join(missing)} cannot be found:"
+        f" apt install gcc python{major}.{minor}-dev, or whatever has a C compiler and Python's headers on this system"
+    )
+
+
+def has_bfloat16(gpu: dict[str, Any]) -> bool:
+    """Return False for a GPU that is known to be too old for bfloat16."""
+    return bool(gpu.get("compute_capability", LEAST_CAPABILITY) >= LEAST_CAPABILITY)
 
 
 def describe_driver(machine: dict[str, Any]) -> str:

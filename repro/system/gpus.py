@@ -18,24 +18,37 @@ NO_DEVICE = ("-1", "NoDevFiles")
 
 
 def installed_gpus() -> list[dict[str, Any]]:
-    """Return index, UUID, name, memory (GiB) and driver of each GPU, in nvidia-smi's order.
+    """Return index, UUID, name, memory (GiB), driver and compute capability of each GPU, in nvidia-smi's order.
 
     A GPU in MIG mode is replaced by its slices: CUDA programs see only those. A GPU that reports no memory of its own
-    ("[N/A]") shares the machine's.
+    ("[N/A]") shares the machine's. One whose compute capability nvidia-smi does not tell has no such entry.
     """
     gpus: list[dict[str, Any]] = []
+    capabilities = _compute_capabilities()
     for line in _ask(_run_once, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits").splitlines():
         cells = [cell.strip() for cell in line.split(",")]
         if len(cells) != len(QUERY.split(",")):
             continue
         index, uuid, name, memory, driver, mig = cells
-        gpu = {"index": index, "uuid": uuid, "name": name, "driver": driver}
+        gpu: dict[str, Any] = {"index": index, "uuid": uuid, "name": name, "driver": driver}
+        if uuid in capabilities:
+            gpu["compute_capability"] = capabilities[uuid]
         if mig == "Enabled":
             gpus += [gpu | part | {"name": f"{name} {part['name']}"} for part in _slices(uuid)]
         else:
             mib = float(memory) if _is_figure(memory) else memory_bytes() / 2**20
             gpus.append(gpu | {"memory_gib": round(mib / 1024, 1)})
     return gpus
+
+
+def _compute_capabilities() -> dict[str, float]:
+    """Return the compute capability of each GPU by UUID.
+
+    In a query of its own: old drivers (470) do not know the field, and answer no query that contains it.
+    """
+    answer = _ask(_run_once, "--query-gpu=uuid,compute_cap", "--format=csv,noheader,nounits")
+    pairs = (line.split(",") for line in answer.splitlines() if line.count(",") == 1)
+    return {uuid.strip(): float(figure) for uuid, figure in pairs if _is_figure(figure.strip())}
 
 
 def free_gib() -> dict[str, float]:

@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def hardware() -> dict[str, Any]:
     """Return processor, memory, accelerators and, inside a container, the image.
 
     gpus: visible to CUDA programs started here; gpus_hidden: number of the others; gpus_unknown: names in
-    CUDA_VISIBLE_DEVICES that nvidia-smi does not list.
+    CUDA_VISIBLE_DEVICES that nvidia-smi does not list; missing_build_tools: what kernels cannot be compiled without.
     """
     installed = installed_gpus()
     visible, unknown = split_visible(installed)
@@ -70,6 +71,7 @@ def hardware() -> dict[str, Any]:
         "driver_cuda": _driver_cuda() if installed else None,
         "cuda": _torch_cuda(),
         "shared_memory_gib": _shared_memory_gib(),
+        "missing_build_tools": _missing_build_tools() if installed else [],
         "container": container(),
     }
 
@@ -117,3 +119,13 @@ def _shared_memory_gib() -> float | None:
         return round(shutil.disk_usage("/dev/shm").total / 2**30, 3)
     except OSError:
         return None
+
+
+def _missing_build_tools() -> list[str]:
+    """Return what Triton needs to compile C code but would not find: this looks in the same places."""
+    named = os.environ.get("CC")
+    has_compiler = any(map(shutil.which, ("gcc", "clang") if named is None else (named,)))
+    compiler = "a C compiler (gcc or clang)" if named is None else f"the C compiler that CC names ({named!r})"
+    scheme = sysconfig.get_default_scheme()
+    header = Path(sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)["include"], "Python.h")
+    return ([] if has_compiler else [compiler]) + ([] if header.is_file() else [str(header)])

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from stub_nvidia_smi import card, install
 
 from repro.doctor import checks as doctor
 from repro.doctor import model_checks as models
@@ -179,6 +180,36 @@ def test_a_machine_that_is_too_small_fails_and_nothing_is_tried(tmp_path):
     assert statuses(findings)["machine"] == "fail"
     assert statuses(findings)["scores and steps"] == "warn"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_without_a_c_compiler_warns_where_gpus_are_used(tmp_path, monkeypatch):
+    install(monkeypatch, tmp_path / "bin", card(0, "GPU-a", 24576), files=1)
+    monkeypatch.setattr("repro.system.hardware._shared_memory_gib", lambda: 8.0)
+    monkeypatch.setattr("repro.system.hardware._missing_build_tools", lambda: ["a C compiler (gcc or clang)"])
+    sufficient, line = doctor._machine(plan("table2", scale="small", seeds=1))
+    assert (sufficient.status, line.status) == ("ok", "warn")
+    assert "a C compiler (gcc or clang) cannot be found: apt install gcc" in line.message
+    (toy,) = doctor._machine(plan_with())
+    assert toy.status == "ok"
+
+
+def test_no_model_of_the_doctor_is_on_a_gpu_before_the_trial_has_ended(tmp_path, monkeypatch):
+    """A process that has used CUDA keeps about a GiB of the card until it ends."""
+    steps = []
+
+    def try_stages(*_):
+        yield doctor.good("trial", "begun")
+        steps.append("trial ended")
+
+    def check_scores(_):
+        steps.append("scores")
+        yield doctor.good("scores", "repeatable")
+
+    monkeypatch.setattr(doctor, "try_stages", try_stages)
+    monkeypatch.setattr(doctor, "check_scores", check_scores)
+    findings = list(doctor.run_checks(plan_with(), tmp_path, 1))
+    assert steps == ["trial ended", "scores"]
+    assert [finding.subject for finding in findings[-2:]] == ["trial", "scores"]
 
 
 def test_a_full_disk_fails(tmp_path, monkeypatch):

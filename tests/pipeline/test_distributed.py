@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from repro.pipeline.cluster import Execution
-from repro.pipeline.distributed import TORCHRUN, distributed_function
+from repro.pipeline.distributed import TORCHRUN, _read_answers, distributed_function
+from repro.pipeline.error_advice import WorkerError
 from repro.pipeline.run import run
 from repro.planner.resources import Resources
 from repro.recipes.catalog import plan
@@ -179,3 +181,55 @@ def test_ranks_find_each_other_on_a_machine_whose_name_cannot_be_resolved(tmp_pa
     command = [*renamed, sys.executable, *TORCHRUN, "--nproc_per_node=2", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+ENDING_RANK = """
+import os, sys, time
+if os.environ["RANK"] == "1":
+    os.kill(os.getpid(), int(sys.argv[1])) if int(sys.argv[1]) else sys.exit(3)
+time.sleep(600)
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("ended_by", "exit_code"), [(signal.SIGKILL, 137), (signal.SIGSEGV, 139), (0, 1)])
+def test_the_launchers_exit_code_tells_the_signal_that_ended_a_rank(tmp_path, ended_by, exit_code):
+    """torchrun returns 1 for all of them, and then ends the other rank with SIGTERM."""
+    script = tmp_path / "rank.py"
+    script.write_text(ENDING_RANK)
+    command = [sys.executable, *TORCHRUN, "--nproc_per_node=2", str(script), str(int(ended_by))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == exit_code, done.stderr
+    assert "Root Cause" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("exit_codes", "kind", "message"),
+    [
+        ([-9], WorkerError, r"one of 2 processes was killed \(SIGKILL\).*memory is full.*--ranks"),
+        ([-15, -9], WorkerError, r"was killed \(SIGKILL\)"),
+        ([-15, -11], RuntimeError, "one of 2 processes was ended by SIGSEGV"),
+        ([1, -15], RuntimeError, r"ended with an error \(exit 1\)"),
+        ([-15, 0], RuntimeError, "ended by SIGTERM"),
+        ([0], RuntimeError, r"exit 0"),
+    ],
+)
+def test_processes_without_an_answer_are_reported_with_what_ended_the_first(tmp_path, exit_codes, kind, message):
+    with pytest.raises(RuntimeError, match=message) as error:
+        _read_answers([tmp_path / "answer-0.json", tmp_path / "answer-1.json"], exit_codes)
+    assert type(error.value) is kind
+
+
+def test_a_rank_killed_in_a_training_is_named(tmp_path, monkeypatch):
+    from repro.pipeline import distributed
+    from repro.pipeline.context import make_context
+    from repro.progress import silent
+    from repro.stages import Distill
+
+    stages = plan("table2", scale="toy", seeds=1, assignments=SETTINGS).stages()
+    stage = next(stage for stage in stages if isinstance(stage, Distill))
+    killed = subprocess.CompletedProcess([], 137)
+    monkeypatch.setattr(distributed.subprocess, "run", lambda command, check: killed)
+    train = distributed_function(stage, make_context(tmp_path, tmp_path, silent, Resources(ranks=2)))
+    with pytest.raises(WorkerError, match="one of 2 processes was killed"):
+        train(tmp_path)

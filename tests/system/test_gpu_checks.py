@@ -43,6 +43,13 @@ def test_a_cpu_environment_without_a_gpu_has_no_problem():
             ("driver 535.104 offers CUDA 12.2", "580 or newer"),
         ),
         ({"shared_memory_gib": 0.0625, "container": IMAGE}, ("/dev/shm holds 64 MiB", "--shm-size=1g", "--ipc=host")),
+        (
+            {"missing_build_tools": ["a C compiler (gcc or clang)", "/usr/include/python3.11/Python.h"]},
+            (
+                "a C compiler (gcc or clang) and /usr/include/python3.11/Python.h cannot be found",
+                "apt install gcc python3",
+            ),
+        ),
         ({"gpus": [H100] * 8, "shared_memory_gib": 4.0}, ("holds 4096 MiB", "8 GPU(s)", "size=8G /dev/shm")),
     ],
 )
@@ -75,11 +82,51 @@ def test_small_shared_memory_does_not_stop_a_run():
 
 
 def test_the_drivers_cuda_is_read_from_nvidia_smi(monkeypatch, tmp_path):
-    install(monkeypatch, tmp_path / "bin", card(0, "GPU-a", 81559, H100["name"]))
+    install(monkeypatch, tmp_path / "bin", card(0, "GPU-a", 81559, H100["name"], compute_cap="9.0"))
     facts = machine.hardware()
     assert facts["driver_cuda"] == "13.0"
-    assert facts["gpus"] == [H100 | {"index": "0", "uuid": "GPU-a"}]
+    assert facts["gpus"] == [H100 | {"index": "0", "uuid": "GPU-a", "compute_capability": 9.0}]
     assert "driver 580.95.05 (CUDA 13.0)" in gpu_checks.describe_driver(facts)
+
+
+@pytest.mark.parametrize(
+    ("programs", "compiler", "has_headers", "missing"),
+    [
+        (("gcc",), None, True, []),
+        (("clang",), None, True, []),
+        (("gcc", "my-cc"), "my-cc", True, []),
+        ((), None, True, ["a C compiler (gcc or clang)"]),
+        (("gcc",), "no-such-cc", True, ["the C compiler that CC names ('no-such-cc')"]),
+        (("gcc",), None, False, ["{include}/Python.h"]),
+        ((), None, False, ["a C compiler (gcc or clang)", "{include}/Python.h"]),
+    ],
+)
+def test_a_compiler_and_headers_are_looked_for_as_triton_does(
+    monkeypatch, tmp_path, programs, compiler, has_headers, missing
+):
+    """`triton/runtime/build.py`: $CC alone if it is set, else gcc or clang; headers in sysconfig's folder."""
+    folder, include = tmp_path / "bin", tmp_path / "include"
+    include.mkdir()
+    install(monkeypatch, folder, card(0, "GPU-a", 81559, H100["name"]))
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(machine.sysconfig, "get_paths", lambda scheme: {"include": str(include)})
+    monkeypatch.delenv("CC", raising=False)
+    if compiler is not None:
+        monkeypatch.setenv("CC", compiler)
+    for name in programs:
+        (folder / name).touch(0o755)
+    if has_headers:
+        (include / "Python.h").touch()
+    facts = machine.hardware()
+    assert facts["missing_build_tools"] == [name.format(include=include) for name in missing]
+    assert bool(gpu_checks.missing_build_tools(facts)) == bool(missing)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_checks.missing_build_tools(machine.hardware()) is None
+
+
+def test_without_a_gpu_no_compiler_is_needed(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.hardware()["missing_build_tools"] == []
 
 
 def test_the_container_reports_its_base_image_and_whether_it_is_pinned(monkeypatch):

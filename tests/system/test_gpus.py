@@ -138,6 +138,7 @@ def test_slices_of_a_gpu_in_mig_mode_are_gpus_by_themselves(machine, monkeypatch
         ("MIG-2222", 9.5),
         ("MIG-3333", 76.0),
     ]
+    assert {gpu["compute_capability"] for gpu in installed_gpus()} == {8.6}
     check_fits("small", use_gpus_of("small", hardware()))
     assert visible_gpus() == ("MIG-1111", "MIG-3333")
     assert allocated(small_stages[0]) == ("MIG-1111",)
@@ -186,6 +187,42 @@ def test_a_gpu_that_reports_no_memory_shares_the_machines(machine, monkeypatch, 
     machine(card(0, "GPU-9999", "[N/A]", "NVIDIA GB10"), files=1)
     assert [gpu["memory_gib"] for gpu in installed_gpus()] == [119.0]
     assert advise_on_machine(tmp_path)[0].startswith("scale auto means small")
+
+
+TITAN = card(0, "GPU-7777", 24576, "NVIDIA TITAN RTX", compute_cap="7.5")
+
+
+def test_a_large_card_without_bfloat16_is_refused_with_its_compute_capability(machine, tmp_path):
+    """vLLM would refuse it after the download."""
+    machine(TITAN, files=1)
+    facts = use_gpus_of("small", hardware())
+    need = "NVIDIA TITAN RTX (24.0 GiB; compute capability 7.5, and bfloat16 needs 8.0)"
+    with pytest.raises(InputError) as error:
+        check_fits("small", facts)
+    assert need in str(error.value)
+    assert "--scale toy" in str(error.value)
+    assert automatic_scale(facts)[0] == "toy"
+    assert need in advise_on_machine(tmp_path)[0]
+    check_fits("toy", facts)
+
+
+@pytest.mark.parametrize("use", [lambda facts: use_gpus_of("small", facts), use_largest_gpus])
+def test_a_card_without_bfloat16_beside_one_with_it_is_not_used(machine, use):
+    machine(TITAN | {"memory.total": "49152"}, LARGE | {"index": "1"}, files=2)
+    assert [gpu["uuid"] for gpu in use(hardware())["gpus"]] == ["GPU-aaaa"]
+    assert visible_gpus() == ("GPU-aaaa",)
+
+
+@pytest.mark.parametrize("capability", ["[N/A]", None])
+def test_a_card_whose_compute_capability_is_unknown_is_used(machine, capability):
+    """An old driver does not know the field, and answers no query with it."""
+    gpu = {name: value for name, value in TITAN.items() if name != "compute_cap"}
+    machine(gpu | ({"compute_cap": capability} if capability else {}), files=1)
+    answer = subprocess.run(["nvidia-smi", "--query-gpu=uuid,compute_cap"], capture_output=True, text=True)
+    assert (answer.returncode == 0) == bool(capability)
+    (facts,) = installed_gpus()
+    assert "compute_capability" not in facts
+    check_fits("small", hardware())
 
 
 def test_automatic_scale_stops_at_small(machine):
