@@ -23,7 +23,7 @@ PARTS = (
 
 
 def largest_stages(scale: Scale) -> dict[tuple[str, str, str], Stage]:
-    """Return one stage of each procedure (of each guard) and models; of equal ones the first that a reward model scores, if any does."""
+    """Return one stage of each kind and models; of equal ones the first that a reward model scores, if any does."""
     stages: dict[tuple[str, str, str], Stage] = {}
     for name in STUDIES:
         for stage in plan(name, scale=scale, families=("all",), seeds=1).stages():
@@ -31,11 +31,19 @@ def largest_stages(scale: Scale) -> dict[tuple[str, str, str], Stage]:
             if work.main is None:
                 continue
             frozen = work.frozen.base_model.name if work.frozen else ""
-            kind = f"guarded ({stage.guard.name})" if isinstance(stage, Guarded) else stage.procedure
-            key = (kind, work.main.base_model.name, frozen)
+            key = (_kind(stage), work.main.base_model.name, frozen)
             if key not in stages or (work.reward_model and not stages[key].workload.reward_model):
                 stages[key] = stage
     return dict(sorted(stages.items()))
+
+
+def _kind(stage: Stage) -> str:
+    """Return the procedure, and what else decides the memory: the guard, or the loss."""
+    if isinstance(stage, Guarded):
+        return f"guarded ({stage.guard.name})"
+    if stage.workload.computes_own_loss:
+        return f"{stage.procedure} ({'loss with a reference' if stage.workload.kl_anchor else 'own loss'})"
+    return stage.procedure
 
 
 def card_tables() -> str:

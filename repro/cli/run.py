@@ -14,7 +14,8 @@ from repro.cli.options import Claims, ExecutionOptions, Out, Quiet, assignments_
 from repro.errors import InputError
 
 if TYPE_CHECKING:
-    from repro.pipeline.cluster import Execution
+    from repro.pipeline.cluster import Cluster, Execution
+    from repro.planner.placement import Cards
     from repro.planner.resources import Resources
     from repro.recipes.study import Scale, Study
 
@@ -122,6 +123,8 @@ def run(
 
         is_here = options.backend != "slurm"
         print_plan(planned, out, out_console, execution.resources, options.most_workers, is_here=is_here)
+        for line in [] if is_here else _too_large_for_jobs(planned, out, execution.resources, options.cluster):
+            out_console.print(f"does not fit: {line}", highlight=False, soft_wrap=True)
         out_console.print(f"result: {folder}", highlight=False, soft_wrap=True)
         return
     for line in () if rehearse else _warnings(planned, execution.resources, machine, options, out):
@@ -151,15 +154,11 @@ def _with_planned_layouts(
 
     Unchanged where nothing says how many GPUs a Slurm job gets.
     """
-    from repro.planner.placement import Cards, describe_layout, machine_cards
-    from repro.planner.scales import REQUIREMENTS
+    from repro.planner.placement import describe_layout, machine_cards
     from repro.workflow.rehearsal import planned_layouts
 
-    if execution.backend == "slurm":
-        gib, count = REQUIREMENTS[study.scale].gpu_memory_gib, execution.cluster.gpus
-        cards = Cards(count, gib) if count else None
-    else:
-        cards = machine_cards(machine)
+    is_slurm = execution.backend == "slurm"
+    cards = _job_cards(study.scale, execution.cluster) if is_slurm else machine_cards(machine)
     if cards is None:
         return execution
     layouts = planned_layouts(study, rehearsed, execution.resources, cards)
@@ -170,6 +169,17 @@ def _with_planned_layouts(
     if not quiet:
         out_console.print(f"GPUs of a stage: {', '.join(parts)}", highlight=False, soft_wrap=True)
     return replace(execution, layouts=layouts)
+
+
+def _job_cards(scale: "Scale", cluster: "Cluster") -> "Cards | None":
+    """Return the GPUs of a Slurm job; None if nothing says how many, or the scale uses none."""
+    from repro.planner.placement import Cards
+    from repro.planner.scales import REQUIREMENTS
+
+    required = REQUIREMENTS[scale]
+    if not (cluster.gpus and required.gpus):
+        return None
+    return Cards(cluster.gpus, cluster.gpu_memory_gib or required.gpu_memory_gib)
 
 
 def _on_all_cores(execution: "Execution", workers: int | None, machine: dict[str, Any]) -> "Execution":
@@ -253,9 +263,8 @@ def _warnings(
     """Return warnings about what may go wrong.
 
     Raises:
-        InputError: the scale does not fit this machine.
+        InputError: the scale does not fit this machine, or a stage does not fit the Slurm jobs.
     """
-    from repro.pipeline.cluster import check_gpus
     from repro.planner.fit import unplaceable
     from repro.planner.scales import REQUIREMENTS, check_fits
     from repro.stages.pins import unpinned_inputs
@@ -268,9 +277,46 @@ def _warnings(
         warnings += gpu_problems(machine) if REQUIREMENTS[study.scale].gpus else []
         too_large = unplaceable(study, study.stages(), resources, options.most_workers)
         warnings += [f"does not fit: {line}" for line in too_large]
-    elif REQUIREMENTS[study.scale].gpus and (line := check_gpus(options.cluster, resources)):
-        warnings.append(line)
+    elif REQUIREMENTS[study.scale].gpus:
+        warnings += _check_jobs(study, resources, options.cluster, out)
     unpinned = unpinned_inputs(study.stages()) if study.scale == "paper" else []
     if unpinned:
         warnings.append(f"unpinned, so the models may change: {', '.join(unpinned)}. `repro pin` pins them")
     return warnings
+
+
+def _check_jobs(study: "Study", resources: "Resources", cluster: "Cluster", out: Path) -> list[str]:
+    """Return warnings about what the Slurm jobs request.
+
+    Raises:
+        InputError: they request less than a stage needs.
+    """
+    from repro.pipeline.cluster import check_gpus, check_host
+    from repro.planner.fit import placements
+    from repro.planner.host_memory import host_memory
+
+    line = check_gpus(cluster, resources)
+    warnings = [line] if line else []
+    if too_large := _too_large_for_jobs(study, out, resources, cluster):
+        others = f" (and {len(too_large) - 1} more: --dry-run shows them)" if len(too_large) > 1 else ""
+        raise InputError(
+            f"--cluster slurm: the jobs are too small. {too_large[0]}{others}. If their GPUs have more memory, add"
+            " --cluster-option gpu_memory_gib=GIB."
+        )
+    stages = study.stages()
+    placed = placements(study, stages, resources, _job_cards(study.scale, cluster))
+    cpus = resources.threads * max(placement.layout.gpus for placement in placed)
+    memory_gib = max(host_memory(stage, placement.layout).total for stage, placement in zip(stages, placed))
+    line = check_host(cluster, cpus, memory_gib)
+    return [*warnings, line] if line else warnings
+
+
+def _too_large_for_jobs(study: "Study", out: Path, resources: "Resources", cluster: "Cluster") -> list[str]:
+    """Describe the stages still to run that do not fit into the Slurm jobs; empty if their GPUs are unknown."""
+    from repro.planner.fit import unplaceable_in_jobs
+    from repro.stages.artifact import which_cached
+
+    cards = _job_cards(study.scale, cluster)
+    stages = study.stages()
+    to_run = [stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached]
+    return unplaceable_in_jobs(to_run, resources, cards, cluster.memory_gib) if cards else []

@@ -45,6 +45,11 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         """True if the loss reads the reference model: the student before training."""
         return self.divergence is not None and "reference" in self.divergence.reads
 
+    @property
+    def computes_own_loss(self) -> bool:
+        """True if no kernel of TRL computes the loss, but `loss_layer` does."""
+        return self.divergence is not None and self.divergence.trl_beta is None
+
     @pydantic.model_validator(mode="before")
     @classmethod
     def _own_divergence_is_none(cls, content: Any) -> Any:

@@ -1,7 +1,7 @@
 """Compute a `Loss` from hidden states and output layers, in place of TRL's divergence kernel.
 
-Only a few tokens' logits are in memory at a time (as many bytes as TRL's tiles). As in TRL, they are recomputed in the
-backward pass; on a CPU they are kept if they fit the budget. It hooks in where TRL calls its kernel, so masks,
+Only a few tokens' logits are in memory at a time (`TILE_LOGITS`). As in TRL, they are recomputed in the backward pass;
+on a CPU they are kept if they fit the budget. It hooks in where TRL calls its kernel, so masks,
 reduction, sharding and precision are TRL's.
 
 Shapes: N completion tokens, B sequences, T positions, V vocabulary, H hidden size of each model.
@@ -15,16 +15,10 @@ from typing import Any
 import torch
 import trl.trainer.distillation_trainer as trl_distillation
 from torch import Tensor
-from trl.kernels.chunked_divergence import TOKEN_CHUNK_SIZE, VOCAB_CHUNK_SIZE
 
 from repro.distillation.divergence_layer import _Divergence
-from repro.distillation.loss import Completions, Loss, TokenDistributions
+from repro.distillation.loss import KEPT, TILE_LOGITS, Completions, Loss, TokenDistributions
 from repro.models import output_layer
-
-COPIES = 8
-"""float32 [N, V] tensors alive at the same time: log-probabilities of two models, and what autograd keeps."""
-TILE_BYTES = 2 * TOKEN_CHUNK_SIZE * VOCAB_CHUNK_SIZE * 4
-"""Bytes that TRL's kernel allocates for both models' tiles."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +207,8 @@ class _Layer(torch.autograd.Function):
             hidden.detach(), weight.detach(), None if bias is None else bias.detach(), frozen.scale, frozen.softcap
         )
         n, V = len(hidden), len(weight)
-        is_kept = not hidden.is_cuda and n * V * 4 * COPIES <= output_layer.BUDGET_BYTES
-        size = max(1, n if is_kept else TILE_BYTES // (V * 4 * COPIES))
+        is_kept = not hidden.is_cuda and n * V * 4 * KEPT <= output_layer.BUDGET_BYTES
+        size = max(1, n if is_kept else TILE_LOGITS // V)
         ctx.frozen, ctx.student, ctx.size, ctx.graph = frozen, student, size, None
         results = []
         for start in range(0, n, size) or [0]:
@@ -257,6 +251,7 @@ class _Layer(torch.autograd.Function):
                 _add_product(grad_weight, low_nV.t(), rows.hidden.to(dtype))
             if grad_bias is not None:
                 grad_bias += grad_nV.sum(0)
+            del grad_nV, low_nV  # else they are alive while the next tile is computed
         ctx.graph = None
         gradients = zip((grad_hidden, grad_weight, grad_bias), (student.hidden, student.weight, student.bias))
         return *(None if grad is None else grad.to(of.dtype) for grad, of in gradients), None

@@ -7,6 +7,7 @@ killed job would then appear to run forever.
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -42,7 +43,10 @@ class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
     Attributes:
         hours: time limit of one job. A stage that needs longer resumes from its checkpoint in the next job.
         gpus: per job, all on one node.
+        gpu_memory_gib: what CUDA reports for each of these GPUs, which stages are planned for; None for what the scale
+            needs. Not part of the request.
         cpus: per job.
+        memory_gib: host memory per job.
         setup: shell lines that run before the stage, such as `module load cuda`.
         extra: further sbatch options, by their long names.
     """
@@ -53,6 +57,7 @@ class Cluster(pydantic.BaseModel, frozen=True, extra="forbid"):
     constraint: str | None = None
     hours: float = pydantic.Field(default=24.0, gt=0)
     gpus: int | None = pydantic.Field(default=None, ge=0)
+    gpu_memory_gib: float | None = pydantic.Field(default=None, gt=0)
     cpus: int | None = pydantic.Field(default=None, gt=0)
     memory_gib: float | None = pydantic.Field(default=None, gt=0)
     setup: tuple[str, ...] = ()
@@ -161,6 +166,26 @@ def check_gpus(cluster: Cluster, resources: Resources) -> str | None:
     return (
         f"each Slurm job holds {cluster.gpus} GPUs, and a stage that fits on {resources.gpu_count} uses no more: --ranks"
         f" {most} splits it over all of them"
+    )
+
+
+def check_host(cluster: Cluster, cpus: int, memory_gib: float) -> str | None:
+    """Return a warning about CPUs and host memory that the jobs do not request, or None.
+
+    Args:
+        cpus, memory_gib: what the stages use at most.
+    """
+    extra = " ".join(cluster.extra)
+    missing = []
+    if cluster.cpus is None and "cpus" not in extra:
+        missing.append(f"cpus={cpus}")
+    if cluster.memory_gib is None and "mem" not in extra:
+        missing.append(f"memory_gib={math.ceil(memory_gib)}")
+    if not missing:
+        return None
+    return (
+        f"the Slurm jobs do not request {' and '.join(missing)}, which the stages use at most: under a default of one core"
+        " or of few GiB, stages are slow or killed. Add it to the cluster file, or with --cluster-option"
     )
 
 

@@ -34,6 +34,30 @@ def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers
     cards = planned_cards(study.scale, hardware())
     if cards is None:
         return []
+    return _exceeding_host(stages, resources, workers) + _exceeding_gpus(stages, resources, cards, "there are")
+
+
+def unplaceable_in_jobs(stages: list[Stage], resources: Resources, cards: Cards, host_gib: float | None) -> list[str]:
+    """Describe stages estimated not to fit into a Slurm job, each with a fix; equal ones share a line.
+
+    Args:
+        cards: the GPUs of a job.
+        host_gib: the host memory of a job; None if unknown.
+    """
+    lines = _exceeding_gpus(stages, resources, cards, "a job has")
+    if host_gib is None:
+        return lines
+    advice = "request more (memory_gib in the cluster file)"
+    placed = [(stage, _place(stage, cards, resources).layout) for stage in stages]
+    return _too_large_for_host(placed, host_gib, f"a job has {host_gib:g} GiB: {advice}") + lines
+
+
+def _exceeding_gpus(stages: list[Stage], resources: Resources, cards: Cards, owner: str) -> list[str]:
+    """Describe the stages that do not fit into the memory of these GPUs.
+
+    Args:
+        owner: who has them, as the subject of a sentence.
+    """
     alike: dict[tuple[str, str, int, str], list[str]] = {}
     for stage in stages:
         placement = _place(stage, cards, resources)
@@ -41,8 +65,8 @@ def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers
             advice = _advice(stage, placement.layout, cards)
             key = (*describe_stage(stage), round(placement.memory), advice)
             alike.setdefault(key, []).append(_describe_gpus(stage, placement.layout))
-    return _exceeding_host(stages, resources, workers) + [
-        f"{kind} of {model}, {len(gpus)} stage(s): about {gib} GiB on each of {gpus[0]}, but there are"
+    return [
+        f"{kind} of {model}, {len(gpus)} stage(s): about {gib} GiB on each of {gpus[0]}, but {owner}"
         f" {cards.count} GPU(s) with {cards.gib:g} GiB each: {advice}"
         for (kind, model, gib, advice), gpus in alike.items()
     ]
@@ -59,21 +83,14 @@ def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | No
     if cards is None or not stages:
         return []
     available = machine["memory_gib"]
-    alike: dict[tuple[str, str, int, int], int] = {}
+    placed = [(stage, _place(stage, cards, resources).layout) for stage in stages]
+    advice = "use fewer --ranks if the GPUs allow it, or a machine with more memory"
+    lines = _too_large_for_host(placed, available, f"this machine (or its cgroup) has {available:g} GiB: {advice}")
     side_by_side: list[tuple[float, float, str]] = []
-    for stage in stages:
-        layout = _place(stage, cards, resources).layout
+    for stage, layout in placed:
         gib = host_memory(stage, layout).total
-        if gib > available:
-            key = (*describe_stage(stage), layout.ranks, round(gib))
-            alike[key] = alike.get(key, 0) + 1
         most = max(1, min(cards.count // layout.gpus, workers or cards.count))
         side_by_side.append((gib * most, gib, stage.label))
-    lines = [
-        f"{kind} of {model}, {count} stage(s): about {gib} GiB of host memory for {ranks} process(es), but this machine"
-        f" (or its cgroup) has {available:g} GiB: use fewer --ranks if the GPUs allow it, or a machine with more memory"
-        for (kind, model, ranks, gib), count in alike.items()
-    ]
     together, gib, label = max(side_by_side)
     if not lines and together > available:
         lines.append(
@@ -81,6 +98,24 @@ def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | No
             f" use --workers {max(1, int(available // gib))}"
         )
     return lines
+
+
+def _too_large_for_host(placed: list[tuple[Stage, Layout]], available: float, limit: str) -> list[str]:
+    """Describe the stages that alone need more host memory than the available GiB.
+
+    Args:
+        limit: says what there is, and what to do.
+    """
+    alike: dict[tuple[str, str, int, int], int] = {}
+    for stage, layout in placed:
+        gib = host_memory(stage, layout).total
+        if gib > available:
+            key = (*describe_stage(stage), layout.ranks, round(gib))
+            alike[key] = alike.get(key, 0) + 1
+    return [
+        f"{kind} of {model}, {count} stage(s): about {gib} GiB of host memory for {ranks} process(es), but {limit}"
+        for (kind, model, ranks, gib), count in alike.items()
+    ]
 
 
 def _describe_gpus(stage: Stage, layout: Layout) -> str:

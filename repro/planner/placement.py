@@ -24,11 +24,13 @@ is chosen only if no layout stays below it."""
 LEAST_AT_ONCE = 32
 """ASSUMED: completions that a sampled model should have room for at once. With fewer, its weights are read for so few tokens that
 a copy on more GPUs costs fewer GPU-hours: 21 of Gemma-3 27B's beside its weights on a card of 80 GB, 118 on two."""
+DRIVER_GIB = 0.4
+"""Memory of a card that CUDA does not give to programs. MEASURED on an H100: nvidia-smi says 79.6, CUDA 79.2. ASSUMED for others."""
 
 
 @dataclass(frozen=True)
 class Cards:
-    """GPUs of one machine. gib: memory of the smallest."""
+    """GPUs of one machine. gib: memory of the smallest, as CUDA reports it."""
 
     count: int
     gib: float
@@ -44,9 +46,9 @@ class Placement:
 
 
 def machine_cards(machine: dict[str, Any]) -> Cards | None:
-    """Return the machine's GPUs, or None if it has none."""
+    """Return the machine's GPUs, or None if it has none. The machine's figures are nvidia-smi's."""
     sizes = [gpu["memory_gib"] for gpu in machine["gpus"]]
-    return Cards(len(sizes), min(sizes)) if sizes else None
+    return Cards(len(sizes), round(min(sizes) - DRIVER_GIB, 1)) if sizes else None
 
 
 def planned_cards(scale: Scale, machine: dict[str, Any]) -> Cards | None:

@@ -71,7 +71,7 @@ def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Logits that are kept, and chunks of two tokens that are computed again."""
     if request.param == "in chunks":
         monkeypatch.setattr(output_layer, "BUDGET_BYTES", 0)
-        monkeypatch.setattr(layer, "TILE_BYTES", 2 * V * 4 * layer.COPIES)
+        monkeypatch.setattr(layer, "TILE_LOGITS", 2 * V)
 
 
 @pytest.mark.parametrize("name", ORACLES)

@@ -12,7 +12,15 @@ from repro.planner.fit import unplaceable
 from repro.planner.gpu_memory import GIB, KV_CACHE_GIB, gpu_memory, vllm_gib
 from repro.planner.host_memory import host_memory
 from repro.planner.model_memory import matching_gib
-from repro.planner.placement import LEAST_AT_ONCE, USABLE_SHARE, Cards, describe_layout, place
+from repro.planner.placement import (
+    DRIVER_GIB,
+    LEAST_AT_ONCE,
+    USABLE_SHARE,
+    Cards,
+    describe_layout,
+    machine_cards,
+    place,
+)
 from repro.planner.resources import ONE_GPU, Layout, Resources, resources_for
 from repro.recipes.assumed import assumed
 from repro.recipes.catalog import STUDIES, plan
@@ -98,8 +106,11 @@ def test_the_small_scale_fits_a_card_of_24_gb(card, gib, share):
             assert placement.memory <= (gib if _is_tight(stage) else share * gib), (card, stage.label)
             if stage.workload.trains:
                 batch = placement.layout.micro_batch
-                least[stage.procedure] = min(batch, least.get(stage.procedure, batch))
-    assert least == {"sft": 4, "gkd-fkl": 2, "gkd-rkl": 2, "calibrate": 4, "train-output-layer": 2}
+                kind = "own loss" if stage.workload.computes_own_loss else stage.procedure
+                least[kind] = min(batch, least.get(kind, batch))
+    assert least == {
+        "sft": 4, "gkd-fkl": 2, "gkd-rkl": 2, "own loss": 1, "calibrate": 4, "train-output-layer": 2,
+    }  # fmt: skip
 
 
 def _is_tight(stage):
@@ -238,8 +249,15 @@ def test_a_layout_with_more_gpus_than_there_are_is_not_said_to_lack_memory(monke
     lines = unplaceable(study, study.stages(), replace(resources_for("paper"), tensor_parallel=4))
     assert lines
     assert all(
-        f"on each of 4 GPU(s), but there are 2 GPU(s) with {CARD:g} GiB each: leave out" in line for line in lines
+        f"on each of 4 GPU(s), but there are 2 GPU(s) with {CARD - DRIVER_GIB:g} GiB each: leave out" in line
+        for line in lines
     )
+
+
+def test_stages_are_placed_on_what_cuda_gives_of_a_card():
+    """nvidia-smi says 79.6 GiB for an H100, of which CUDA gives 79.2."""
+    assert machine_cards({"gpus": [{"memory_gib": 79.6}, {"memory_gib": 140.4}]}) == Cards(2, 79.2)
+    assert machine_cards({"gpus": []}) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])

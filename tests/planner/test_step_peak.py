@@ -23,13 +23,18 @@ from torch.utils._pytree import tree_leaves
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from trl.trainer.distillation_trainer import _chunked_divergence_loss
 
+import repro.distillation.loss_layer as loss_layer
+from repro.distillation.loss import COPIES, KEPT, LOSSES, TILE_LOGITS
 from repro.distillation.loss_gradient import lean_gradient
+from repro.distillation.loss_layer import Head, Step, weighted_divergence
 from repro.guards.output_layer import freeze_body, untie
 from repro.guards.output_layer_trainer import summed_losses
+from repro.models import output_layer
 from repro.planner.activations import complete_logits
 from repro.planner.architectures import architecture
 from repro.planner.gpu_memory import GIB, gpu_memory
 from repro.planner.model_memory import gradient_gib, perturbed_gib
+from repro.planner.placement import Cards, place
 from repro.planner.resources import Layout
 from repro.recipes.catalog import plan
 
@@ -200,6 +205,37 @@ def weighing_peak(tokens: int, *, is_general: bool) -> float:
     return live.peak / GIB
 
 
+def loss_copies(name: str, monkeypatch: pytest.MonkeyPatch, *, is_kept: bool) -> tuple[float, float]:
+    """Return the float32 tensors [tokens, vocabulary] that a loss keeps for the backward pass, and those at the peak.
+
+    Args:
+        is_kept: all tokens are computed once, as on a CPU; else in three tiles, as on a GPU, and a copy is one of a tile.
+    """
+    rows, vocabulary = 64, 4096
+    tokens = rows if is_kept else 3 * rows
+    monkeypatch.setattr(output_layer, "BUDGET_BYTES", 2**40 if is_kept else 0)
+    monkeypatch.setattr(loss_layer, "TILE_LOGITS", rows * vocabulary)
+    loss = LOSSES.parse(name)
+    student, teacher, reference = (Head(torch.randn(tokens, 1), torch.randn(vocabulary, 1)) for _ in range(3))
+    student.hidden.requires_grad_()
+    student.weight.requires_grad_()
+    step = Step(
+        loss,
+        mask=torch.ones(1, tokens),
+        ids=torch.zeros(1, tokens, dtype=torch.long),
+        rewards=torch.ones(1),
+        reference=reference if "reference" in loss.reads else None,
+    )
+    live = LiveBytes()
+    with live:
+        with torch.autocast("cpu", torch.bfloat16):
+            divergence, _ = weighted_divergence(step, student, teacher)
+        kept = live.now
+        divergence.sum().backward()
+    copy = 4 * rows * vocabulary
+    return kept / copy, live.peak / copy
+
+
 def measured(step: str) -> float:
     """Return the GiB that torch held on the H100."""
     rows = [json.loads(line) for line in PROOF.read_text().splitlines()]
@@ -237,6 +273,32 @@ def test_a_guards_proxy_is_moved_in_what_is_planned() -> None:
     peak, planned = live.peak / GIB, gradient_gib(architecture("Qwen/Qwen3-0.6B"), PROMPT + COMPLETION)
     print(f"{peak:.2f} GiB, {planned:.2f} planned")
     assert peak < planned < 1.2 * peak
+
+
+@pytest.mark.parametrize("name", LOSSES.built_in)
+def test_a_loss_holds_as_many_copies_of_the_logits_as_are_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gates of `entropy-gated` are open at all tokens. What a tile leaves behind would count with the next one's."""
+    kept, _ = loss_copies(name, monkeypatch, is_kept=True)
+    left, peak = loss_copies(name, monkeypatch, is_kept=False)
+    print(f"{name}: {kept:.1f} copies kept, {peak:.1f} at the peak")
+    assert kept < KEPT
+    assert left < 0.2
+    assert peak < COPIES
+
+
+def test_the_tiles_of_a_loss_of_our_own_are_planned() -> None:
+    """With TRL's tiles, which shrink with the micro-batch, two sequences on a card of 24 GB seemed to fit."""
+    stages = [s for s in plan("losses", scale="small", seeds=1).stages() if s.procedure == "gkd-rkl"]
+    anchored, kernel = (
+        next(s for s in stages if s.config.divergence and s.config.divergence.name == name)
+        for name in ("reference-anchored", "jsd")
+    )
+    for sequences in (1, 2, 4):
+        ours, trls = (gpu_memory(stage, Layout(micro_batch=sequences)).logits for stage in (anchored, kernel))
+        assert ours * GIB >= 4 * COPIES * TILE_LOGITS
+        assert ours > trls
+    assert place(anchored, Cards(1, 22.2)).layout.micro_batch == 1
+    assert place(kernel, Cards(1, 22.2)).layout.micro_batch == 2
 
 
 @pytest.mark.parametrize("sequences", [2, 4])

@@ -63,13 +63,13 @@ def test_in_wsl2_a_stage_gets_the_gpu_that_nvidia_smi_lists(machine, small_stage
 
 def test_a_small_card_beside_a_large_one_is_not_used(machine, small_stages, monkeypatch):
     machine(SMALL | {"index": "0"}, LARGE | {"index": "1"}, files=2)
-    assert visible_cards() == Cards(2, 4.0)  # as it would be with both
+    assert visible_cards() == Cards(2, 3.6)  # as it would be with both
     facts = use_gpus_of("small", hardware())
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa"
     assert [gpu["memory_gib"] for gpu in facts["gpus"]] == [24.0]
     assert facts["gpus_hidden"] == 1
     check_fits("small", facts)
-    assert visible_cards() == Cards(1, 24.0)
+    assert visible_cards() == Cards(1, 23.6)
     assert workers_for("small", facts) == 1
     calibration = next(stage for stage in small_stages if isinstance(stage, Calibrate))
     evaluation = next(stage for stage in small_stages if stage.kind == "evaluate")
@@ -80,8 +80,8 @@ def test_of_two_sufficient_cards_both_are_used_with_the_memory_of_the_smaller(ma
     machine(LARGE, card(1, "GPU-cccc", 49140, "NVIDIA RTX A6000"), files=2)
     use_gpus_of("small", hardware())
     assert visible_gpus() == ("GPU-aaaa", "GPU-cccc")
-    assert visible_cards() == Cards(2, 24.0)
-    assert visible_cards(("GPU-cccc",)) == Cards(1, 48.0)
+    assert visible_cards() == Cards(2, 23.6)
+    assert visible_cards(("GPU-cccc",)) == Cards(1, 47.6)
     use_largest_gpus(hardware())
     assert visible_gpus() == ("GPU-cccc",)
 
