@@ -41,7 +41,7 @@ def _kind(stage: Stage) -> str:
     """Return the procedure, and what else decides the memory: the guard, or the loss."""
     if isinstance(stage, Guarded):
         return f"guarded ({stage.guard.name})"
-    if stage.workload.computes_own_loss:
+    if stage.workload.uses_loss_layer:
         return f"{stage.procedure} ({'loss with a reference' if stage.workload.kl_anchor else 'own loss'})"
     return stage.procedure
 

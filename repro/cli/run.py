@@ -15,6 +15,7 @@ from repro.errors import InputError
 
 if TYPE_CHECKING:
     from repro.pipeline.cluster import Cluster, Execution
+    from repro.planner.fit import JobNeeds
     from repro.planner.placement import Cards
     from repro.planner.resources import Resources
     from repro.recipes.study import Scale, Study
@@ -121,9 +122,9 @@ def run(
     if dry_run:
         from repro.planner.dry_run import print_plan
 
-        is_here = options.backend != "slurm"
-        print_plan(planned, out, out_console, execution.resources, options.most_workers, is_here=is_here)
-        for line in [] if is_here else _too_large_for_jobs(planned, out, execution.resources, options.cluster):
+        print_plan(planned, out, out_console, execution.resources, options.most_workers, **_plan_for(planned, options))
+        needs = _job_needs(planned, out, execution.resources, options)
+        for line in needs.too_large if needs and options.cluster.gpus else []:
             out_console.print(f"does not fit: {line}", highlight=False, soft_wrap=True)
         out_console.print(f"result: {folder}", highlight=False, soft_wrap=True)
         return
@@ -158,6 +159,8 @@ def _with_planned_layouts(
     from repro.workflow.rehearsal import planned_layouts
 
     is_slurm = execution.backend == "slurm"
+    if is_slurm and not execution.cluster.gpus:
+        return execution
     cards = _job_cards(study.scale, execution.cluster) if is_slurm else machine_cards(machine)
     if cards is None:
         return execution
@@ -172,14 +175,33 @@ def _with_planned_layouts(
 
 
 def _job_cards(scale: "Scale", cluster: "Cluster") -> "Cards | None":
-    """Return the GPUs of a Slurm job; None if nothing says how many, or the scale uses none."""
+    """Return the GPUs of a Slurm job, as many as the scale needs if nothing says how many; None for a scale without GPUs."""
     from repro.planner.placement import Cards
     from repro.planner.scales import REQUIREMENTS
 
     required = REQUIREMENTS[scale]
-    if not (cluster.gpus and required.gpus):
+    if not required.gpus:
         return None
-    return Cards(cluster.gpus, cluster.gpu_memory_gib or required.gpu_memory_gib)
+    return Cards(cluster.gpus or required.gpus, cluster.gpu_memory_gib or required.gpu_memory_gib)
+
+
+def _plan_for(study: "Study", options: ExecutionOptions) -> dict[str, Any]:
+    """Return the arguments of `print_plan` that say where the stages would run."""
+    if options.backend != "slurm":
+        return {}
+    return {"is_here": False, "cards": _job_cards(study.scale, options.cluster)}
+
+
+def _job_needs(study: "Study", out: Path, resources: "Resources", options: ExecutionOptions) -> "JobNeeds | None":
+    """Return what the stages still to run need of the Slurm jobs; None without Slurm, or for a scale without GPUs."""
+    from repro.planner.fit import job_needs
+    from repro.stages.artifact import which_cached
+
+    cards = _job_cards(study.scale, options.cluster) if options.backend == "slurm" else None
+    if cards is None:
+        return None
+    stages = study.stages()
+    return job_needs([s for s, is_cached in zip(stages, which_cached(stages, out)) if not is_cached], resources, cards)
 
 
 def _on_all_cores(execution: "Execution", workers: int | None, machine: dict[str, Any]) -> "Execution":
@@ -216,8 +238,7 @@ def _confirm(study: "Study", out: Path, resources: "Resources", options: Executi
     """
     from repro.planner.dry_run import gpu_hours_to_run, print_plan
 
-    is_here = options.backend != "slurm"
-    hours, gpu = gpu_hours_to_run(study, out, resources, is_here=is_here)
+    hours, gpu = gpu_hours_to_run(study, out, resources, is_here=options.backend != "slurm")
     if yes or not hours:
         return
     if not sys.stdin.isatty():
@@ -225,7 +246,7 @@ def _confirm(study: "Study", out: Path, resources: "Resources", options: Executi
             f"scale {study.scale} takes about {hours:,.0f} GPU-hours ({gpu}): --dry-run shows the plan, --yes starts it"
             " (there is no terminal to ask at)."
         )
-    print_plan(study, out, out_console, resources, options.most_workers, is_here=is_here)
+    print_plan(study, out, out_console, resources, options.most_workers, **_plan_for(study, options))
     if not typer.confirm(f"Start about {hours:,.0f} GPU-hours ({gpu})?"):
         raise typer.Exit(0)
 
@@ -277,46 +298,32 @@ def _warnings(
         warnings += gpu_problems(machine) if REQUIREMENTS[study.scale].gpus else []
         too_large = unplaceable(study, study.stages(), resources, options.most_workers)
         warnings += [f"does not fit: {line}" for line in too_large]
-    elif REQUIREMENTS[study.scale].gpus:
-        warnings += _check_jobs(study, resources, options.cluster, out)
+    else:
+        warnings += _check_jobs(study, resources, options, out)
     unpinned = unpinned_inputs(study.stages()) if study.scale == "paper" else []
     if unpinned:
         warnings.append(f"unpinned, so the models may change: {', '.join(unpinned)}. `repro pin` pins them")
     return warnings
 
 
-def _check_jobs(study: "Study", resources: "Resources", cluster: "Cluster", out: Path) -> list[str]:
+def _check_jobs(study: "Study", resources: "Resources", options: ExecutionOptions, out: Path) -> list[str]:
     """Return warnings about what the Slurm jobs request.
 
     Raises:
-        InputError: they request less than a stage needs.
+        InputError: their GPUs are too few or too small for a stage.
     """
     from repro.pipeline.cluster import check_gpus, check_host
-    from repro.planner.fit import placements
-    from repro.planner.host_memory import host_memory
 
+    cluster, needs = options.cluster, _job_needs(study, out, resources, options)
+    if needs is None:
+        return []
     line = check_gpus(cluster, resources)
-    warnings = [line] if line else []
-    if too_large := _too_large_for_jobs(study, out, resources, cluster):
-        others = f" (and {len(too_large) - 1} more: --dry-run shows them)" if len(too_large) > 1 else ""
+    if cluster.gpus and needs.too_large:
+        first, *others = needs.too_large
+        more = f" (and {len(others)} more: --dry-run shows them)" if others else ""
         raise InputError(
-            f"--cluster slurm: the jobs are too small. {too_large[0]}{others}. If their GPUs have more memory, add"
-            " --cluster-option gpu_memory_gib=GIB."
+            f"--cluster slurm: the jobs are too small. {first}{more}. If their GPUs have more memory, add --cluster-option"
+            " gpu_memory_gib=GIB."
         )
-    stages = study.stages()
-    placed = placements(study, stages, resources, _job_cards(study.scale, cluster))
-    cpus = resources.threads * max(placement.layout.gpus for placement in placed)
-    memory_gib = max(host_memory(stage, placement.layout).total for stage, placement in zip(stages, placed))
-    line = check_host(cluster, cpus, memory_gib)
-    return [*warnings, line] if line else warnings
-
-
-def _too_large_for_jobs(study: "Study", out: Path, resources: "Resources", cluster: "Cluster") -> list[str]:
-    """Describe the stages still to run that do not fit into the Slurm jobs; empty if their GPUs are unknown."""
-    from repro.planner.fit import unplaceable_in_jobs
-    from repro.stages.artifact import which_cached
-
-    cards = _job_cards(study.scale, cluster)
-    stages = study.stages()
-    to_run = [stage for stage, is_cached in zip(stages, which_cached(stages, out)) if not is_cached]
-    return unplaceable_in_jobs(to_run, resources, cards, cluster.memory_gib) if cards else []
+    host = check_host(cluster, needs.cpus, needs.host_gib) if needs.cpus else []
+    return [line, *host] if line else host

@@ -46,7 +46,7 @@ class DistillationConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         return self.divergence is not None and "reference" in self.divergence.reads
 
     @property
-    def computes_own_loss(self) -> bool:
+    def uses_loss_layer(self) -> bool:
         """True if no kernel of TRL computes the loss, but `loss_layer` does."""
         return self.divergence is not None and self.divergence.trl_beta is None
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Input = Literal["reference", "rewards", "teacher_entropy", "student_log_prob", "teacher_log_prob"]
-KEPT = 8
+KEPT_COPIES = 8
 """float32 [N, V] tensors that a forward pass keeps for the backward pass. MEASURED on the CPU: at most 7.5 (jsd)."""
-COPIES = 13
+PEAK_COPIES = 13
 """float32 [N, V] tensors alive at the peak of the backward pass. MEASURED on the CPU: at most 12.5 (entropy-gated, if every
 gate is open)."""
 TILE_LOGITS = 2**25
-"""Logits [tokens, vocabulary] of one model that a GPU computes at a time: 220 tokens of Qwen3's vocabulary. Their `COPIES`
+"""Logits [tokens, vocabulary] of one model that a GPU computes at a time: 220 tokens of Qwen3's vocabulary. Their `PEAK_COPIES`
 take 1.6 GiB."""
 
 

@@ -17,7 +17,7 @@ import trl.trainer.distillation_trainer as trl_distillation
 from torch import Tensor
 
 from repro.distillation.divergence_layer import _Divergence
-from repro.distillation.loss import KEPT, TILE_LOGITS, Completions, Loss, TokenDistributions
+from repro.distillation.loss import KEPT_COPIES, TILE_LOGITS, Completions, Loss, TokenDistributions
 from repro.models import output_layer
 
 
@@ -207,7 +207,7 @@ class _Layer(torch.autograd.Function):
             hidden.detach(), weight.detach(), None if bias is None else bias.detach(), frozen.scale, frozen.softcap
         )
         n, V = len(hidden), len(weight)
-        is_kept = not hidden.is_cuda and n * V * 4 * KEPT <= output_layer.BUDGET_BYTES
+        is_kept = not hidden.is_cuda and n * V * 4 * KEPT_COPIES <= output_layer.BUDGET_BYTES
         size = max(1, n if is_kept else TILE_LOGITS // V)
         ctx.frozen, ctx.student, ctx.size, ctx.graph = frozen, student, size, None
         results = []

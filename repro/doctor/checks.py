@@ -1,4 +1,4 @@
-"""All checks of a study, cheapest first, but for scores: they are computed in this process, which then keeps GPU memory."""
+"""All checks of a study, cheapest first, except scores: these come last, since this process then holds GPU memory."""
 
 import contextlib
 import shutil

@@ -26,12 +26,12 @@ from repro.generation import watchdog
 from repro.generation.completion import Completion
 from repro.generation.server import first_error
 from repro.generation.vllm_child import Message, receive, receive_completions, send
-from repro.system.child_processes import has_exited
+from repro.system.child_processes import WAS_KILLED, has_exited
 from repro.system.gpus import free_gib
 
-START_SECONDS = 3600.0
-"""ASSUMED: an engine counts as hung after this many seconds without an answer or a line of output. Large weights load for half
-an hour from a slow disk."""
+START_SECONDS = 7200.0
+"""ASSUMED: an engine that has not started after this many seconds counts as hung. Large weights load for half an hour from a
+slow disk."""
 CLOSE_SECONDS = 60.0
 """Seconds for vLLM to end its workers before all its processes are killed."""
 FREED_SECONDS = 30.0
@@ -133,21 +133,21 @@ class VllmProcess:
         if self._free_before:
             _report_memory(self._free_before)
 
-    def _receive(self, silence: float = math.inf) -> Message:
+    def _receive(self, limit: float = math.inf) -> Message:
         """Return the next message; raise the error that it holds, or that the process ended with.
 
         Args:
-            silence: seconds without output after which the process counts as hung.
+            limit: seconds after which the process counts as hung.
         """
         started = time.monotonic()
         try:
             while not self._connection.poll(1.0):  # workers may hold the connection open
                 if self._process.poll() is not None and not self._connection.poll():
                     self._raise_end()
-                if time.monotonic() - max(started, self._printed.last_time) > silence:
+                if time.monotonic() - started > limit:
                     raise EngineError(
-                        f"vLLM did not start: no answer and no output for {silence:.0f} s. If it uses several GPUs, they may be"
-                        " unable to reach each other's memory: set NCCL_P2P_DISABLE=1."
+                        f"vLLM did not start within {limit:.0f} s. If it uses several GPUs, they may be unable to reach each"
+                        " other's memory: set NCCL_P2P_DISABLE=1."
                     )
             message = receive(self._connection)
         except (EOFError, OSError):
@@ -168,9 +168,7 @@ class VllmProcess:
         except subprocess.TimeoutExpired:
             raise EngineError("vLLM's process closed its connection and still runs") from None
         if code == -signal.SIGKILL:
-            raise EngineError(
-                "vLLM's process was killed (SIGKILL), as the system does when the machine's memory is full"
-            ) from None
+            raise EngineError(f"vLLM's process {WAS_KILLED}") from None
         if code == watchdog.EXIT_CODE:
             cause = first_error(self._printed.text()) or (
                 "its log has no error; the system kills processes when the machine's memory is full"
@@ -190,14 +188,10 @@ class _Printed:
 
     Args:
         stream: their combined output.
-
-    Attributes:
-        last_time: when the last line came, on the monotonic clock.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self.last_time = -math.inf
         self._lines: collections.deque[bytes] = collections.deque(maxlen=KEPT_LINES)
         self._thread = threading.Thread(target=self._pass_on, daemon=True)
         self._thread.start()
@@ -215,7 +209,6 @@ class _Printed:
         with self._stream:
             for line in self._stream:
                 self._lines.append(line)
-                self.last_time = time.monotonic()
                 with contextlib.suppress(OSError):
                     os.write(STDERR, line)
 

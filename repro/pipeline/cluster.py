@@ -169,24 +169,30 @@ def check_gpus(cluster: Cluster, resources: Resources) -> str | None:
     )
 
 
-def check_host(cluster: Cluster, cpus: int, memory_gib: float) -> str | None:
-    """Return a warning about CPUs and host memory that the jobs do not request, or None.
+def check_host(cluster: Cluster, cpus: int, host_gib: float) -> list[str]:
+    """Return warnings about CPUs and host memory that the jobs request too little of, or not at all.
 
     Args:
-        cpus, memory_gib: what the stages use at most.
+        cpus, host_gib: what the stages use at most.
     """
     extra = " ".join(cluster.extra)
-    missing = []
-    if cluster.cpus is None and "cpus" not in extra:
-        missing.append(f"cpus={cpus}")
+    unset = []
+    if cluster.cpus is None and not any(option in extra for option in ("cpus", "exclusive")):
+        unset.append(f"cpus={cpus}")
     if cluster.memory_gib is None and "mem" not in extra:
-        missing.append(f"memory_gib={math.ceil(memory_gib)}")
-    if not missing:
-        return None
-    return (
-        f"the Slurm jobs do not request {' and '.join(missing)}, which the stages use at most: under a default of one core"
-        " or of few GiB, stages are slow or killed. Add it to the cluster file, or with --cluster-option"
-    )
+        unset.append(f"memory_gib={math.ceil(host_gib)}")
+    warnings = []
+    if unset:
+        warnings.append(
+            f"stages use up to {' and '.join(unset)}, and the Slurm jobs do not request that: many clusters then give one core"
+            " and little memory. Add it to the cluster file, or with --cluster-option"
+        )
+    if cluster.memory_gib is not None and cluster.memory_gib < host_gib:
+        warnings.append(
+            f"stages need up to {host_gib:.0f} GiB of host memory, and the Slurm jobs request {cluster.memory_gib:g}: set"
+            f" memory_gib={math.ceil(host_gib)}"
+        )
+    return warnings
 
 
 class SlurmQueue:

@@ -32,7 +32,7 @@ from repro.planner.resources import Resources
 from repro.progress import silent
 from repro.stages import Diagnose, Evaluate, Sample, Stage, stage_adapter
 from repro.system.atomic_write import atomic_write
-from repro.system.child_processes import exit_with_parent
+from repro.system.child_processes import WAS_KILLED, exit_with_parent
 
 TORCHRUN = ("-m", "repro.pipeline.torchrun", "--standalone", "--local-addr=127.0.0.1")
 """All ranks are on this machine. By default they connect to rank 0 through the machine's full host name, which may not
@@ -49,7 +49,7 @@ def distributed_function(stage: Stage, context: StageContext) -> Callable[[Path]
         command = [sys.executable, *TORCHRUN, f"--nproc_per_node={resources.ranks}"]
         command += ["-m", "repro.pipeline.distributed", str(job_file)]
         exit_code = subprocess.run(command, check=False).returncode
-        if exit_code > SIGNALLED:
+        if SIGNALLED < exit_code <= SIGNALLED + signal.NSIG:
             exit_code = SIGNALLED - exit_code
         return dict(_read_answers(answer_files, [exit_code])[0]["summary"])
 
@@ -78,7 +78,7 @@ def separate_function(stage: Stage, context: StageContext) -> Callable[[Path], d
         environment = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
         finished = subprocess.run(command, env=environment, check=False)
         if finished.returncode == -signal.SIGKILL:
-            raise WorkerError("its process was killed")
+            raise WorkerError(f"its process {WAS_KILLED}")
         return dict(_read_answers(answer_files, [finished.returncode])[0]["summary"])
 
     return train
@@ -133,10 +133,10 @@ def _failure(count: int, exit_codes: list[int]) -> RuntimeError:
     code = max(exit_codes, key=lambda number: (number not in (0, -signal.SIGTERM), abs(number)))
     if code == -signal.SIGKILL:
         return WorkerError(
-            f"one of {count} processes was killed (SIGKILL), as the system does when the machine's memory is full. Use"
-            " fewer processes (--ranks), or a machine or job with more memory"
+            f"one of {count} processes {WAS_KILLED}. Use fewer processes (--ranks), or a machine or job with more memory"
         )
-    end = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with an error (exit {code})"
+    names = {number.value: number.name for number in signal.Signals}
+    end = f"was ended by {names.get(-code, f'signal {-code}')}" if code < 0 else f"ended with an error (exit {code})"
     return RuntimeError(f"one of {count} processes {end}")
 
 

@@ -14,7 +14,7 @@ from repro.planner.fit import placements, unplaceable
 from repro.planner.forecast import Forecast, forecast
 from repro.planner.host_memory import host_memory
 from repro.planner.hours import hours_on_card, table5_hours
-from repro.planner.placement import Placement, describe_layout
+from repro.planner.placement import Cards, Placement, describe_layout
 from repro.planner.resources import Resources
 from repro.planner.scales import REQUIREMENTS, check_fits, planned_gpu
 from repro.planner.tokens import planned_items, planned_tokens
@@ -30,7 +30,14 @@ from repro.tasks.row_counts import count_items, count_rows
 
 
 def print_plan(
-    study: Study, out: Path, console: Console, resources: Resources, workers: int | None = None, *, is_here: bool = True
+    study: Study,
+    out: Path,
+    console: Console,
+    resources: Resources,
+    workers: int | None = None,
+    *,
+    is_here: bool = True,
+    cards: Cards | None = None,
 ) -> None:
     """Print one line per stage, inputs first; then data, models and totals.
 
@@ -38,12 +45,13 @@ def print_plan(
         workers: maximum number of concurrent stages; None for as many as there are GPUs for.
         resources: those of the run.
         is_here: the stages would run on this machine, not as Slurm jobs.
+        cards: as in `placements`.
     """
     stages = study.stages()
     cached = which_cached(stages, out)
     corrections = corrections_from(out, planned_gpu(study.scale, is_here=is_here))
     planned = forecast(study, stages, cached, corrections, resources, workers)
-    placed = dict(enumerate(placements(study, stages, resources)))
+    placed = dict(enumerate(placements(study, stages, resources, cards)))
     rows = [(stage, cached[n], planned.stages[n].seconds, placed.get(n)) for n, stage in enumerate(stages)]
     _print_stages(study, rows, corrections.gpu.name, console)
     _print_hours(study, planned, describe_source(study, stages, corrections), console)

@@ -1,6 +1,6 @@
 """Assign GPUs to each stage of a study, and find stages that do not fit into GPU or host memory."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from repro.planner.host_memory import host_memory
 from repro.planner.placement import Cards, Placement, describe_stage, machine_cards, place, planned_cards
@@ -37,19 +37,29 @@ def unplaceable(study: Study, stages: list[Stage], resources: Resources, workers
     return _exceeding_host(stages, resources, workers) + _exceeding_gpus(stages, resources, cards, "there are")
 
 
-def unplaceable_in_jobs(stages: list[Stage], resources: Resources, cards: Cards, host_gib: float | None) -> list[str]:
-    """Describe stages estimated not to fit into a Slurm job, each with a fix; equal ones share a line.
+@dataclass(frozen=True)
+class JobNeeds:
+    """What stages need of the Slurm jobs that run them.
 
-    Args:
-        cards: the GPUs of a job.
-        host_gib: the host memory of a job; None if unknown.
+    Attributes:
+        too_large: the stages estimated not to fit into a job's GPUs, each with a fix; equal ones share a line.
+        cpus: threads of the stage that uses most.
+        host_gib: host memory of the stage that needs most.
     """
-    lines = _exceeding_gpus(stages, resources, cards, "a job has")
-    if host_gib is None:
-        return lines
-    advice = "request more (memory_gib in the cluster file)"
-    placed = [(stage, _place(stage, cards, resources).layout) for stage in stages]
-    return _too_large_for_host(placed, host_gib, f"a job has {host_gib:g} GiB: {advice}") + lines
+
+    too_large: list[str]
+    cpus: int
+    host_gib: float
+
+
+def job_needs(stages: list[Stage], resources: Resources, cards: Cards) -> JobNeeds:
+    """Return what these stages need on the GPUs of a job."""
+    layouts = [_place(stage, cards, resources).layout for stage in stages]
+    return JobNeeds(
+        too_large=_exceeding_gpus(stages, resources, cards, "a job has"),
+        cpus=resources.threads * max((layout.gpus for layout in layouts), default=0),
+        host_gib=max((host_memory(stage, layout).total for stage, layout in zip(stages, layouts)), default=0.0),
+    )
 
 
 def _exceeding_gpus(stages: list[Stage], resources: Resources, cards: Cards, owner: str) -> list[str]:
@@ -83,14 +93,21 @@ def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | No
     if cards is None or not stages:
         return []
     available = machine["memory_gib"]
-    placed = [(stage, _place(stage, cards, resources).layout) for stage in stages]
-    advice = "use fewer --ranks if the GPUs allow it, or a machine with more memory"
-    lines = _too_large_for_host(placed, available, f"this machine (or its cgroup) has {available:g} GiB: {advice}")
+    alike: dict[tuple[str, str, int, int], int] = {}
     side_by_side: list[tuple[float, float, str]] = []
-    for stage, layout in placed:
+    for stage in stages:
+        layout = _place(stage, cards, resources).layout
         gib = host_memory(stage, layout).total
+        if gib > available:
+            key = (*describe_stage(stage), layout.ranks, round(gib))
+            alike[key] = alike.get(key, 0) + 1
         most = max(1, min(cards.count // layout.gpus, workers or cards.count))
         side_by_side.append((gib * most, gib, stage.label))
+    lines = [
+        f"{kind} of {model}, {count} stage(s): about {gib} GiB of host memory for {ranks} process(es), but this machine"
+        f" (or its cgroup) has {available:g} GiB: use fewer --ranks if the GPUs allow it, or a machine with more memory"
+        for (kind, model, ranks, gib), count in alike.items()
+    ]
     together, gib, label = max(side_by_side)
     if not lines and together > available:
         lines.append(
@@ -98,24 +115,6 @@ def _exceeding_host(stages: list[Stage], resources: Resources, workers: int | No
             f" use --workers {max(1, int(available // gib))}"
         )
     return lines
-
-
-def _too_large_for_host(placed: list[tuple[Stage, Layout]], available: float, limit: str) -> list[str]:
-    """Describe the stages that alone need more host memory than the available GiB.
-
-    Args:
-        limit: says what there is, and what to do.
-    """
-    alike: dict[tuple[str, str, int, int], int] = {}
-    for stage, layout in placed:
-        gib = host_memory(stage, layout).total
-        if gib > available:
-            key = (*describe_stage(stage), layout.ranks, round(gib))
-            alike[key] = alike.get(key, 0) + 1
-    return [
-        f"{kind} of {model}, {count} stage(s): about {gib} GiB of host memory for {ranks} process(es), but {limit}"
-        for (kind, model, ranks, gib), count in alike.items()
-    ]
 
 
 def _describe_gpus(stage: Stage, layout: Layout) -> str:

@@ -7,7 +7,7 @@ resulting tables. Matching a KL (`model_memory.matching_gib`) happens after trai
 
 from dataclasses import dataclass
 
-from repro.distillation.loss import COPIES, TILE_LOGITS
+from repro.distillation.loss import PEAK_COPIES, TILE_LOGITS
 from repro.models.padded_batches import FORWARD_TOKENS
 from repro.planner import activations
 from repro.planner.architectures import Architecture, architecture
@@ -125,9 +125,9 @@ def _training(workload: Workload, main: Architecture, frozen: Architecture | Non
             gathered += (layer_params(main) + output_layer_params(main)) * FLOAT32
     frozen_pass = activations.held_by_forward(in_step, _tokens(workload, layout), _length(workload)) if in_step else 0
     tiles = _tiles(main, _tokens(workload, layout)) * (2 if in_step else 1)
-    if workload.computes_own_loss:
+    if workload.uses_loss_layer:
         logits = layout.micro_batch * workload.max_completion_tokens * main.vocabulary
-        tiles = COPIES * min(logits, TILE_LOGITS) * FLOAT32 / GIB
+        tiles = PEAK_COPIES * min(logits, TILE_LOGITS) * FLOAT32 / GIB
     if workload.output_layer_only:
         tiles = activations.complete_logits(main, layout.micro_batch * workload.max_completion_tokens) / GIB
     output_gradient = 0.0 if adapters is not None or layout.shard else output_layer_params(main) * FLOAT32

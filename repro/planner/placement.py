@@ -9,7 +9,7 @@ from typing import Any
 from repro.planner.concurrency import sequences_at_once
 from repro.planner.gpu_memory import gpu_memory
 from repro.planner.resources import MICRO_BATCH, NO_CONSTRAINTS, Layout, Resources, Shard
-from repro.planner.scales import REQUIREMENTS
+from repro.planner.scales import DRIVER_GIB, REQUIREMENTS
 from repro.planner.tokens import planned_sequences
 from repro.recipes.assumed import assumed
 from repro.recipes.study import Scale
@@ -24,8 +24,6 @@ is chosen only if no layout stays below it."""
 LEAST_AT_ONCE = 32
 """ASSUMED: completions that a sampled model should have room for at once. With fewer, its weights are read for so few tokens that
 a copy on more GPUs costs fewer GPU-hours: 21 of Gemma-3 27B's beside its weights on a card of 80 GB, 118 on two."""
-DRIVER_GIB = 0.4
-"""Memory of a card that CUDA does not give to programs. MEASURED on an H100: nvidia-smi says 79.6, CUDA 79.2. ASSUMED for others."""
 
 
 @dataclass(frozen=True)

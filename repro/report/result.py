@@ -178,12 +178,18 @@ class Diagnosis(TypedDict):
 
 
 class MatrixSide(TypedDict):
-    """A guard or an attack of a matrix. shows_or_needs: what a guard shows at most, or an attack needs at least."""
+    """A guard or an attack of a matrix.
+
+    Attributes:
+        shows_or_needs: what a guard shows at most, or an attack needs at least.
+        trains: the guard trains a model; absent for attacks, and from results of older code.
+    """
 
     label: str
     formula: str
     source: str
     shows_or_needs: str
+    trains: NotRequired[bool]
 
 
 class Matrix(TypedDict):

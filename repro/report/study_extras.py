@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from repro.attacks.base import Attack
 from repro.attacks.leak import ladder_of
 from repro.attacks.matrix import attacks_of, guards_of
 from repro.distillation.loss import LOSSES
+from repro.guards.base import Guard, ModelGuard
 from repro.recipes.settings import MatrixSettings, Settings
 from repro.recipes.study import Study
 from repro.report.result import Extras, LeakRung, LossLine, MatrixSide
@@ -34,13 +36,13 @@ def matrix(study: Study, cache: Path) -> Extras:
     """Collect the guards and attacks of a matrix, in the order of the settings, and how fast guarded teachers answer."""
     settings = MatrixSettings.model_validate(study.settings["matrix"])
 
-    def side(label: str, formula: str, source: str, level: str) -> MatrixSide:
-        return {"label": label, "formula": formula, "source": source, "shows_or_needs": level}
+    def side(plugin: Guard | Attack, level: str) -> MatrixSide:
+        return {"label": plugin.label, "formula": plugin.formula, "source": plugin.source, "shows_or_needs": level}
 
     return {
         "matrix": {
-            "guards": [side(g.label, g.formula, g.source, g.shows) for g in guards_of(settings)],
-            "attacks": [side(a.label, a.formula, a.source, a.needs) for a in attacks_of(settings)],
+            "guards": [{**side(g, g.shows), "trains": isinstance(g, ModelGuard)} for g in guards_of(settings)],
+            "attacks": [side(attack, attack.needs) for attack in attacks_of(settings)],
             "speed": guard_speeds(study, cache),
         }
     }

@@ -185,7 +185,7 @@ class Distill(Stage):
             frozen=self.teacher if passes.frozen else None,
             passes=passes,
             frozen_in_step=True,
-            computes_own_loss=self.config.computes_own_loss,
+            uses_loss_layer=self.config.uses_loss_layer,
             kl_anchor=self.config.reads_reference,
             reward_model=self.reward_model,
             engine=self.config.engine,

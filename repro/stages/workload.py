@@ -60,7 +60,7 @@ class Workload:
         frozen_in_step: the frozen model scores inside the optimiser step and is sharded with the trained one.
         lora_rank: rank of the trained adapters; None if all parameters are trained.
         output_layer_only: only the output layer is trained; all other layers only run forward.
-        computes_own_loss: the loss is computed by `distillation.loss_layer`, in tiles of its own.
+        uses_loss_layer: the loss is computed by `distillation.loss_layer`, in tiles of its own.
         kl_anchor: one more forward pass of the main model, for the KL to its untrained self; with full-parameter
             training, this needs a second copy.
         steps, sequences_per_step: for training.
@@ -80,7 +80,7 @@ class Workload:
     frozen_in_step: bool = False
     lora_rank: int | None = None
     output_layer_only: bool = False
-    computes_own_loss: bool = False
+    uses_loss_layer: bool = False
     kl_anchor: bool = False
     reward_model: BaseModelRef | None = None
     engine: EngineName = "transformers"

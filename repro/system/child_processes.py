@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import psutil
 
+WAS_KILLED = "was killed (SIGKILL), as the system does when the machine's memory is full"
+"""What messages say of a process that ended so."""
 POLL_S = 0.5
 """Seconds between two checks of the parent."""
 

@@ -93,7 +93,7 @@ def small_shared_memory(machine: dict[str, Any]) -> str | None:
 def missing_build_tools(machine: dict[str, Any]) -> str | None:
     """Report a machine where Triton's first kernel would fail, which may be hours into a run."""
     missing = machine.get("missing_build_tools")
-    if not missing or not machine["gpus"]:
+    if not missing or not machine["gpus"] or not machine["cuda"]:
         return None
     major, minor, _ = platform.python_version_tuple()
     return (

@@ -125,7 +125,7 @@ def _missing_build_tools() -> list[str]:
     """Return what Triton needs to compile C code but would not find: this looks in the same places."""
     named = os.environ.get("CC")
     has_compiler = any(map(shutil.which, ("gcc", "clang") if named is None else (named,)))
-    compiler = "a C compiler (gcc or clang)" if named is None else f"the C compiler that CC names ({named!r})"
+    compiler = "a C compiler (gcc or clang)" if named is None else "the C compiler that CC names"
     scheme = sysconfig.get_default_scheme()
     header = Path(sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)["include"], "Python.h")
-    return ([] if has_compiler else [compiler]) + ([] if header.is_file() else [str(header)])
+    return ([] if has_compiler else [compiler]) + ([] if header.is_file() else ["Python.h"])

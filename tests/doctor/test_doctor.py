@@ -186,6 +186,7 @@ def test_a_machine_without_a_c_compiler_warns_where_gpus_are_used(tmp_path, monk
     install(monkeypatch, tmp_path / "bin", card(0, "GPU-a", 24576), files=1)
     monkeypatch.setattr("repro.system.hardware._shared_memory_gib", lambda: 8.0)
     monkeypatch.setattr("repro.system.hardware._missing_build_tools", lambda: ["a C compiler (gcc or clang)"])
+    monkeypatch.setattr("repro.system.hardware._torch_cuda", lambda: "12.8")
     sufficient, line = doctor._machine(plan("table2", scale="small", seeds=1))
     assert (sufficient.status, line.status) == ("ok", "warn")
     assert "a C compiler (gcc or clang) cannot be found: apt install gcc" in line.message

@@ -44,6 +44,7 @@ class LLM:
         self.worker = subprocess.Popen(["VLLM::Worker_TP0", "600"], executable=shutil.which("sleep"))
         fail("at the start")
         if FAULT == "hang at the start":
+            open(os.path.join(os.path.dirname(__file__), "hanging"), "w").close()
             time.sleep(600)
         self.llm_engine = types.SimpleNamespace(engine_core=self)
         self.is_reset = False

@@ -103,11 +103,21 @@ def test_an_error_is_the_callers_error_and_leaves_no_process(monkeypatch, tmp_pa
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
-def test_a_start_without_a_sign_of_life_is_an_error_and_leaves_no_process(monkeypatch, tmp_path, folder):
-    monkeypatch.setattr(vllm_process, "START_SECONDS", 1.0)
+def test_a_start_that_hangs_is_an_error_and_leaves_no_process(monkeypatch, tmp_path, folder):
+    class Clock:
+        """Hours pass once the engine hangs."""
+
+        sleep = staticmethod(time.sleep)
+
+        @staticmethod
+        def monotonic():
+            return time.monotonic() + 2 * vllm_process.START_SECONDS * (tmp_path / "stub/vllm/hanging").exists()
+
+    monkeypatch.setattr(vllm_process, "time", Clock)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    with pytest.raises(EngineError, match="no answer and no output for 1 s"):
+    with pytest.raises(EngineError, match="did not start within 7200 s"):
         sample_once(monkeypatch, tmp_path, folder, "hang at the start")
+    assert (tmp_path / "stub/vllm/hanging").exists()
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 

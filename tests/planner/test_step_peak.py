@@ -24,7 +24,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from trl.trainer.distillation_trainer import _chunked_divergence_loss
 
 import repro.distillation.loss_layer as loss_layer
-from repro.distillation.loss import COPIES, KEPT, LOSSES, TILE_LOGITS
+from repro.distillation.loss import KEPT_COPIES, LOSSES, PEAK_COPIES, TILE_LOGITS
 from repro.distillation.loss_gradient import lean_gradient
 from repro.distillation.loss_layer import Head, Step, weighted_divergence
 from repro.guards.output_layer import freeze_body, untie
@@ -281,9 +281,9 @@ def test_a_loss_holds_as_many_copies_of_the_logits_as_are_counted(name: str, mon
     kept, _ = loss_copies(name, monkeypatch, is_kept=True)
     left, peak = loss_copies(name, monkeypatch, is_kept=False)
     print(f"{name}: {kept:.1f} copies kept, {peak:.1f} at the peak")
-    assert kept < KEPT
+    assert kept < KEPT_COPIES
     assert left < 0.2
-    assert peak < COPIES
+    assert peak < PEAK_COPIES
 
 
 def test_the_tiles_of_a_loss_of_our_own_are_planned() -> None:
@@ -295,7 +295,7 @@ def test_the_tiles_of_a_loss_of_our_own_are_planned() -> None:
     )
     for sequences in (1, 2, 4):
         ours, trls = (gpu_memory(stage, Layout(micro_batch=sequences)).logits for stage in (anchored, kernel))
-        assert ours * GIB >= 4 * COPIES * TILE_LOGITS
+        assert ours * GIB >= 4 * PEAK_COPIES * TILE_LOGITS
         assert ours > trls
     assert place(anchored, Cards(1, 22.2)).layout.micro_batch == 1
     assert place(kernel, Cards(1, 22.2)).layout.micro_batch == 2

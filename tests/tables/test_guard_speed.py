@@ -124,13 +124,14 @@ def test_speed_is_a_column_of_the_costs_where_it_is_recorded():
 
 
 @pytest.mark.parametrize(("loss", "word"), [(0.0, "kept"), (0.013, "not sure"), (0.028, "not sure"), (0.1, "lost")])
-def test_one_training_seed_decides_only_wide_gaps_of_a_teachers_score_as_in_verdicts(loss, word):
+@pytest.mark.parametrize("trains", [True, False])
+def test_one_training_seed_decides_only_wide_gaps_of_a_trained_teachers_score_as_in_verdicts(loss, word, trains):
     table = MeasuredTable("guards", "toy", "qwen3", (0,))
     items, spread_SN = [f"item{n}" for n in range(400)], np.tile((-0.04, 0.04), (1, 200))
     table.add(teacher_under("none"), "toy-bm4", "acc", items, 0.6 + spread_SN)
     table.add(teacher_under("knob"), "toy-bm4", "acc", items, 0.6 - loss + 0 * spread_SN)
-    sides = {"guards": [side("none"), side("knob")], "attacks": [side("sft")], "speed": {}}
+    sides = {"guards": [side("none"), side("knob") | {"trains": trains}], "attacks": [side("sft")], "speed": {}}
     row = cost_grid(table, sides).rows[1]
     low, high = map(float, row["against the open teacher"].note.split(" to "))
     assert not low < -0.02 < high  # the interval alone would decide
-    assert row["within 0.02"].text == word
+    assert row["within 0.02"].text == (word if trains else "kept" if loss < 0.02 else "lost")

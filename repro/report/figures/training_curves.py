@@ -46,8 +46,8 @@ def training_curves(part: Part, palette: Palette) -> list[Plot]:
             curves = [c for c in of_family if c["stage"] == stage]
             labels = {name: label for name, label in metrics.items() if any(name in c["figures"] for c in curves)}
             if labels:
-                has_both_units = "r_cal" in labels and any(_is_per_token(curve["method"]) for curve in curves)
-                words = f"{note}{PER_TOKEN_NOTE}" if has_both_units else note
+                units = {_is_per_token(curve["method"]) for curve in curves if "r_cal" in curve["figures"]}
+                words = f"{note}{PER_TOKEN_NOTE}" if len(units) == 2 else note
                 figures.append(_curves(curves, labels, palette, f"{stage}-{n}", title, words))
     return figures
 

@@ -27,8 +27,8 @@ REHEARSAL = (
 MATRIX_ROWS = (
     "X under G is the student that the attack X trains with what a teacher with the guard G shows (G = none: the open teacher,"
     " without a guard); Teacher under G is that teacher. no-teacher is the student that learns from its own samples alone (those"
-    " that state its own majority answer); a gain is a score minus its score, so that the teacher's owner wants it low. Guards and"
-    " attacks are listed below; docs/guards.md describes them in words."
+    " that state its own majority answer). A gain is a student's score minus that of no-teacher; the teacher's owner wants it low."
+    " Guards and attacks are listed below; docs/guards.md describes them in words."
 )
 MOST_ROWS = 16
 """Rows of the table of answers up to which it is open: a longer one (the sweep, both families) hides the verdicts below it."""

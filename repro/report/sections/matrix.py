@@ -30,7 +30,8 @@ EXPLAINED = (
 COSTS = (
     f"Against the open teacher: accuracy or reward minus that of the open teacher, mean over tasks, with its 95 % interval. Within"
     f" {UTILITY_MARGIN:g}: kept if the interval lies above -{UTILITY_MARGIN:g}, lost if it lies below, else not sure. With one"
-    f" training seed, a value within {ONE_SEED_CAP:g} standard errors of -{UTILITY_MARGIN:g} is not sure either. Tokens: mean length"
+    f" training seed, the value of a guard that trains a model is not sure either within {ONE_SEED_CAP:g} standard errors of"
+    f" -{UTILITY_MARGIN:g}. Tokens: mean length"
     " of what is shown. Perplexity: per token of what is shown, under the calibration target; low is easy to read for this small"
     " model, which expects reasoning before an answer. KL from the open teacher: KL(guarded || open), nats per token, estimated on"
     " completions of the guarded teacher; none for rewritten text, whose distribution is unknown."
@@ -120,11 +121,11 @@ def cost_blocks(table: MeasuredTable, sides: Matrix) -> list[Block]:
 
 def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
     """Show what each guard costs an honest user."""
-    guards = [side["label"] for side in sides["guards"]]
-    losses = teacher_losses(table, guards)
+    trains = {side["label"]: side.get("trains", True) for side in sides["guards"]}
+    losses = teacher_losses(table, list(trains))
     speed = sides.get("speed", {}).get(table.family, {})
     rows = []
-    for guard in guards:
+    for guard in trains:
         label = teacher_under(guard)
         row = {"guard": Cell(guard)}
         for task, metric in table.shared_metrics([label], ("acc", "reward")):
@@ -132,7 +133,7 @@ def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
         if guard in losses:
             low, high = interval(losses[guard], 0.05)
             row["against the open teacher"] = signed_cell(losses[guard].value, low, high)
-            row[f"within {UTILITY_MARGIN:g}"] = Cell(_keeps(losses[guard]))
+            row[f"within {UTILITY_MARGIN:g}"] = Cell(_keeps(losses[guard], training=trains[guard]))
         else:
             row |= {"against the open teacher": Cell(""), f"within {UTILITY_MARGIN:g}": Cell("")}
         row["tokens"] = number_cell(_mean(table, label, TOKENS), ".1f")
@@ -146,9 +147,13 @@ def cost_grid(table: MeasuredTable, sides: Matrix) -> Grid:
     return Grid(f"What a guard costs an honest user, {table.family}", rows)
 
 
-def _keeps(loss: Estimate) -> str:
-    """Say whether a teacher keeps its score within the margin; as in verdicts, one training seed decides wide gaps alone."""
-    if is_capped(loss, Region(low=-UTILITY_MARGIN), training=True):
+def _keeps(loss: Estimate, *, training: bool) -> str:
+    """Say whether a teacher keeps its score within the margin, with the verdicts' rule for one training seed.
+
+    Args:
+        training: the guard trains a model.
+    """
+    if is_capped(loss, Region(low=-UTILITY_MARGIN), training=training):
         return "not sure"
     low, high = interval(loss, 0.05)
     return "kept" if low > -UTILITY_MARGIN else "lost" if high < -UTILITY_MARGIN else "not sure"
