@@ -42,7 +42,7 @@ def _kind(stage: Stage) -> str:
     if isinstance(stage, Guarded):
         return f"guarded ({stage.guard.name})"
     if stage.workload.uses_loss_layer:
-        return f"{stage.procedure} ({'loss with a reference' if stage.workload.kl_anchor else 'own loss'})"
+        return f"{stage.procedure} ({'loss with a reference' if stage.workload.kl_anchor else 'another loss'})"
     return stage.procedure
 
 

@@ -106,10 +106,10 @@ def test_the_small_scale_fits_a_card_of_24_gb(card, gib, share):
             assert placement.memory <= (gib if _is_tight(stage) else share * gib), (card, stage.label)
             if stage.workload.trains:
                 batch = placement.layout.micro_batch
-                kind = "own loss" if stage.workload.uses_loss_layer else stage.procedure
+                kind = "another loss" if stage.workload.uses_loss_layer else stage.procedure
                 least[kind] = min(batch, least.get(kind, batch))
     assert least == {
-        "sft": 4, "gkd-fkl": 2, "gkd-rkl": 2, "own loss": 1, "calibrate": 4, "train-output-layer": 2,
+        "sft": 4, "gkd-fkl": 2, "gkd-rkl": 2, "another loss": 1, "calibrate": 4, "train-output-layer": 2,
     }  # fmt: skip
 
 
