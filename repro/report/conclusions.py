@@ -14,6 +14,7 @@ from repro.tables.formatting import FAILURE_METRICS, describe_idle, main_metric
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import VerdictValue
+from repro.tables.verdicts.sentences import describe_estimate_along_eta
 from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport, why_untested
 
 HIGH = 0.1
@@ -111,9 +112,15 @@ def toy_reason(report: VerdictReport, v: ClaimVerdict, claim: Claim) -> str:
 
 def _brief(report: VerdictReport, v: ClaimVerdict) -> str:
     role = "premise" if v.role == "premise" else ""
-    number = "" if v.value == "not testable" else why_untested(v) if v.estimate is None else f"{v.estimate:+.3f}"
+    number = "" if v.value == "not testable" else why_untested(v) if v.estimate is None else _estimate(v)
     facts = ", ".join(filter(None, (role, number)))
     return f"{_statement(report, v)}{f' ({facts})' if facts else ''}"
+
+
+def _estimate(v: ClaimVerdict) -> str:
+    """Return the estimate, and what it is where its sign would be misread: positive for a curve that falls as claimed."""
+    meaning = describe_estimate_along_eta(v.kind, v.rival)
+    return f"{v.estimate:+.3f}{f': {meaning}' if meaning else ''}"
 
 
 def _statement(report: VerdictReport, v: ClaimVerdict) -> str:

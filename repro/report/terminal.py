@@ -13,12 +13,14 @@ from repro.report.cell_verdicts import cell_verdicts, describe_power, format_ver
 from repro.report.conclusions import conclude
 from repro.report.incomplete import describe_missing
 from repro.report.result import Matrix, MissingRow
+from repro.report.sections.findings import ONE_SEED_SCOPE, is_of_one_training
 from repro.report.sections.verdicts import ROLES
 from repro.report.style_line import StyleLine
 from repro.tables.formatting import layout_metrics, layout_title, main_metric, measured_rows, printed_cell
 from repro.tables.measured_table import MeasuredTable
 from repro.tables.own_claims import describe_unjudged
-from repro.tables.verdicts.verdict_types import VerdictReport, reason_untested
+from repro.tables.verdicts.sentences import describe_estimate_along_eta
+from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport, reason_untested
 
 _COLOURS = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not testable": "cyan"}
 
@@ -62,6 +64,8 @@ def print_result(
     console.print("\n[bold]What was found[/bold]")
     for line in describe_missing(missing):
         console.print(f"- {line}", style="red", highlight=False, markup=False)
+    if is_of_one_training(report):
+        console.print(f"- {ONE_SEED_SCOPE}", highlight=False, markup=False)
     for line in conclude(report, measured, styles, sides):
         console.print(f"- {line}", highlight=False, markup=False)
     if report.notice:
@@ -91,6 +95,11 @@ def text_table(rows: Sequence[dict[str, str]], title: str) -> Table:
     return table
 
 
+def _estimate_along_eta(v: ClaimVerdict) -> str:
+    meaning = describe_estimate_along_eta(v.kind, v.rival) if v.estimate is not None else ""
+    return f" ({meaning})" if meaning else ""
+
+
 def _verdicts(report: VerdictReport, role: Role) -> list[dict[str, str]]:
     """Lay out one row per claim. in the paper: how many of its own printed comparisons support it, if it prints any."""
     several = len(report.families) > 1
@@ -99,7 +108,7 @@ def _verdicts(report: VerdictReport, role: Role) -> list[dict[str, str]]:
     return [
         {
             "verdict": v.value,
-            "statement": f"{v.statement} ({v.family})" if several else v.statement,
+            "statement": f"{v.statement}{f' ({v.family})' if several else ''}{_estimate_along_eta(v)}",
             "difference [interval]": f"{v.estimate:+.3f} [{v.interval[0]:+.3f}, {v.interval[1]:+.3f}]"
             if v.estimate is not None and v.interval is not None
             else reason_untested(v),

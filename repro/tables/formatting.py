@@ -3,10 +3,11 @@
 from repro.printed.load import PaperTable
 from repro.printed.numbers import PrintedNumber
 from repro.recipes.labels import moved, read_by_target
-from repro.tables.measured_table import NON_NEGATIVE_METRICS, MeasuredTable
+from repro.tables.measured_table import CellKey, MeasuredTable
 from repro.tables.metric_names import metric_name
-from repro.tables.statistics.decision import half_width
-from repro.tables.statistics.resampling import Estimate, Resamples
+from repro.tables.statistics.bounds import bounded
+from repro.tables.statistics.decision import half_width, interval
+from repro.tables.statistics.resampling import Resamples
 
 # Metrics that one cell of the measured table shows, in print order; only the first carries an interval.
 _PRINTED = ("acc", "maj16", "pass16")
@@ -39,8 +40,7 @@ def measured_rows(
 ) -> list[dict[str, str]]:
     """Return one dict per row, "row" and then a text per task: `acc ± half-width of the 95 % interval [maj, pass]`.
 
-    If a metric cannot be negative and its interval crosses 0, the interval's ends are shown: `hours (0 to the upper
-    end)`.
+    If the interval leaves the metric's range, its ends are shown, cut off there: `acc (0 to the upper end)`.
 
     Args:
         metric: defaults to each task's main one.
@@ -58,7 +58,7 @@ def measured_rows(
             if not measured.has(row, task, name):
                 texts[task] = ""
                 continue
-            text = _with_interval(measured.mean(row, task, name), draws.estimate({(row, task, name): 1.0}), name)
+            text = _with_interval(draws, (row, task, name))
             of_samples = (f"maj{measured.samples}", f"pass{measured.samples}")
             bracketed = [m for m in of_samples if name == "acc" and measured.has(row, task, m)]
             if bracketed:
@@ -69,12 +69,16 @@ def measured_rows(
     return rows
 
 
-def _with_interval(mean: float, estimate: Estimate, metric: str) -> str:
-    """Return "mean ± half-width", or the interval's ends if that would cross 0 for a metric that cannot be negative."""
-    half = half_width(estimate, 0.05)
-    if metric in NON_NEGATIVE_METRICS and mean < half:
-        return f"{mean:.3f} (0 to {mean + half:.3f})"
-    return f"{mean:.3f} ± {half:.3f}"
+def _with_interval(draws: Resamples, key: CellKey) -> str:
+    """Return "mean ± half-width", or the interval's ends where it is cut off: no share is below 0 or above 1."""
+    contrast = {key: 1.0}
+    estimate = draws.estimate(contrast)
+    whole = interval(estimate, 0.05)
+    ends = bounded(contrast, whole)
+    if ends == whole:
+        return f"{estimate.value:.3f} ± {half_width(estimate, 0.05):.3f}"
+    low, high = (f"{end:.3f}" if end in whole else f"{end:g}" for end in ends)
+    return f"{estimate.value:.3f} ({low} to {high})"
 
 
 def describe_idle(measured: MeasuredTable) -> list[str]:

@@ -9,11 +9,12 @@ from rich.console import Console
 
 from repro.report.blocks import Bullets, Collapsible, Grid, Text
 from repro.report.conclusions import conclude
+from repro.report.figures.verdicts import forest
 from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.sections.build import build_sections
-from repro.report.sections.findings import MOST_ROWS, TOY_SCOPE, findings_section
-from repro.report.terminal import print_result, text_table
+from repro.report.sections.findings import MOST_ROWS, ONE_SEED_SCOPE, TOY_SCOPE, findings_section
+from repro.report.terminal import _verdicts, print_result, text_table
 from repro.tables import MeasuredTable
 
 from .conftest import make_result
@@ -66,6 +67,14 @@ def test_page_brief_and_terminal_say_the_same(made, brief):
         assert f"- {line}" in brief
         assert f"- {line}" in printed
     assert "| Undistillable | 0.500 | 2% | 4.1 |" in brief
+
+
+@pytest.mark.parametrize(("seeds", "warns"), [((0,), True), ((0, 1, 2), False)])
+def test_the_terminal_says_that_a_verdict_rests_on_one_training(seeds, warns):
+    (part,) = merge_sources([Source("one", make_result(build(items=40, seeds=seeds), curves=[]))])
+    console = Console(record=True, width=2000)
+    print_result(list(part.measured), part.report, console, [])
+    assert (ONE_SEED_SCOPE in console.export_text()) == warns
 
 
 def test_a_tick_says_that_the_papers_own_numbers_are_split(made, brief):
@@ -149,6 +158,17 @@ def test_a_study_of_our_own_begins_with_all_that_is_contradicted(made):
     assert controls[5].statement in rest
     assert "6 controls of ours: 1 reproduced, 4 contradicted, 1 inconclusive." in lines[-1]
     assert "not reproduced:" not in lines[-1]
+
+
+def test_the_slope_of_a_falling_curve_is_not_taken_for_a_rise(made):
+    falls = replace(made.report.claims[0], role="control", kind="trend", value="inconclusive", statement="length falls")
+    report = replace(made.report, claims=(falls,))
+    assert "in the direction of the claim" in conclude(report, made.measured)[0]
+    assert "in the direction of the claim" in forest(report).note
+    (row,) = _verdicts(report, "control")
+    assert "in the direction of the claim" in row["statement"]
+    (row,) = _verdicts(replace(report, claims=(replace(falls, estimate=None, interval=None),)), "control")
+    assert row["statement"] == "length falls"
 
 
 def test_a_terminal_table_prints_brackets():

@@ -291,6 +291,15 @@ def test_the_kl_of_a_calibration_has_its_unit():
     ]
 
 
+def test_calibrations_without_r_cal_are_named_below_the_figure_that_leaves_them_out():
+    curve = {"family": "qwen3", "seed": 0, "stage": "calibrate", "steps": [1, 2]}
+    figures = {"Undistillable": {"r_cal": [-6.0, -5.0]}, "Undistillable (null reward)": {"kl": [0.0, 0.1]}}
+    curves = [curve | {"method": method, "figures": logged} for method, logged in figures.items()]
+    (part,) = merge_sources([Source("one", make_result(build(items=40, seeds=(0,)), curves=curves))])
+    (plot,) = [plot for plot in training_curves(part, FILE) if plot.name.startswith("calibrate")]
+    assert "another reward replaces r_cal: Undistillable (null reward)." in plot.note
+
+
 @pytest.mark.parametrize(("other", "is_explained"), [("Undistillable (per token)", True), ("Undistillable", False)])
 def test_two_units_of_r_cal_in_one_panel_are_pointed_out(other, is_explained):
     curve = {"family": "qwen3", "seed": 0, "stage": "calibrate", "steps": [1, 2], "figures": {"r_cal": [-6.0, -5.0]}}

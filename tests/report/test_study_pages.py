@@ -160,8 +160,8 @@ def test_the_sweeps_page_has_the_curves_the_trends_and_the_edge(measured_study):
     assert [figure.title for figure in figures] == ["Teacher kept against student lost, qwen3", "Along eta, qwen3"]
     assert all(figure.svg.count("<path") > 40 for figure in figures)
     section = eta_section(part, "key")
-    edge, values, trends = section.brief
-    assert "GKD-RKL is surely worse at eta -0.5 and below" in edge.text
+    edge, values, _, trends = section.brief
+    assert "GKD-RKL is surely worse at eta -2, -1.5, -1, -0.5" in edge.text
     assert [row["eta"].text for row in values.rows] == ["-2", "-1.5", "-1", "-0.5", "+0", "+0.5", "+1", "+1.5", "+2"]
     by_name = {row["curve"].text: row for row in trends.rows}
     assert by_name["token RKL (nats/token)"]["steps that way"].text == "8 of 8"
@@ -189,7 +189,7 @@ def test_a_sweep_without_zero_says_what_was_not_run(tmp_path):
         (), (table,), load("eta-sweep"), verdict(table, load("eta-sweep"), missing="inconclusive", resamples=500)
     )
     text = eta_section(part, "key").brief[0].text
-    assert "Students have none of their kind at eta = 0 to be compared with." in text
+    assert "Students have none of the same method at eta = 0 to be compared with." in text
     assert "Even at eta = 0" not in text
 
 

@@ -271,6 +271,16 @@ def test_no_cost_is_below_zero(part_for):
     assert all(line.get_xdata()[0] >= 0 for line in plot.figure.axes[0].lines)
 
 
+def test_no_share_has_an_interval_below_zero_or_above_one():
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0, 1, 2))
+    for row, by_seed in (("low", (0.0, 0.1, 0.3)), ("wide", (0.1, 0.9, 0.5)), ("sure", (0.5, 0.5, 0.5))):
+        table.add(row, "one", "acc", ["a", "b", "c"], [[score] * 3 for score in by_seed])
+    low, wide, sure = (row["one"] for row in measured_rows(table))
+    assert low.startswith("0.133 (0 to 0.")
+    assert wide == "0.500 (0 to 1)"
+    assert "±" in sure
+
+
 def test_a_study_of_our_own_is_not_held_against_print():
     measured = MeasuredTable("leak", "toy", "qwen3", (0,))
     for row in ("Student", "no-teacher", "sft under none"):

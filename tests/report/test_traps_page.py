@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from repro.errors import InputError
+from repro.recipes.labels import at_eta
 from repro.report.figures.style import PAGE
 from repro.report.figures.training_curves import _styles
 from repro.report.html import html
@@ -15,6 +16,7 @@ from repro.report.markdown import markdown
 from repro.report.merge import Source, merge_sources
 from repro.report.result import read_result
 from repro.report.sections.build import build_sections
+from repro.report.sections.panel import panel_section
 from repro.tables import MeasuredTable
 
 from .conftest import make_result
@@ -112,6 +114,16 @@ def test_the_panel_is_on_the_page_and_in_its_brief():
     assert '>inf<small class="line">2.9 to 3.5</small>' in page
     assert "Reverse KL of complete completions (sequence_rkl) by task" in page  # a picture of what the paper prints,
     assert "(entropy_student) by task" not in page  # and none of the rest
+
+
+def test_the_brief_of_a_sweep_has_no_heading_without_its_panels():
+    table = MeasuredTable("eta-sweep", "toy", "qwen3", (0,), etas=(-1.0, 1.0))
+    for eta in table.etas:
+        table.add(at_eta("Teacher", eta), "toy-bm4", "acc", ["a", "b"], [[0.0, 1.0]])
+    part = merge_sources([Source("traps", content_of("table1"))])[0]
+    section = panel_section(replace(part, measured=(table,)), "k")
+    assert section.blocks
+    assert not section.brief
 
 
 def test_metrics_are_words_where_rows_are_teachers_and_students():

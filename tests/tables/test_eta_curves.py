@@ -141,7 +141,12 @@ def test_eta_limits_are_where_the_teacher_breaks_and_the_student_falls():
             teacher.add(*key, teacher.items[key[1]], values.values_SN)
     limits = find_eta_limits(teacher, "GKD-RKL")
     assert (limits.kept_from, limits.kept_to) == (-1.0, 2.0)
-    assert limits.lost_from == -1.0
+    assert limits.lost_at == [-2.0, -1.5, -1.0]
+
+
+def test_an_unsure_loss_at_the_lowest_eta_does_not_hide_the_others():
+    student = world(lambda x: -1.0 if x >= -0.5 or x == -2 else -3.0, items=600)
+    assert find_eta_limits(student, "GKD-RKL").lost_at == [-1.5, -1.0]
 
 
 def test_points_against_a_row_are_differences():

@@ -16,8 +16,9 @@ _PANELS = {
 }
 
 PARETO = "A guard that works is at the lower right: the teacher (horizontal axis) loses nothing, the student (vertical axis) loses much."
+ZERO_NOTE = "Compare with eta = 0: what its student loses or gains is not due to r_cal."
 ETA_NOTE = f"A number is the eta of that point of {_STUDENTS[0].name}; the other student of the same teacher is straight above or below."
-CURVE_NOTE = "Eta has an effect on a curve that rises or falls over the whole range, not only between two points."
+CURVE_NOTE = "A rise or fall over many values of eta speaks for an effect of eta; a jump at a single value may be an accident of its training."
 _MARKS = (("o", "-"), ("v", "--"), ("P", ":"))
 
 
@@ -54,10 +55,9 @@ def _pareto(table: MeasuredTable, n: int, palette: Palette) -> Plot:
         first = curve_points(table, _STUDENTS[0], against="Student")
         shown = [point for point in first if point.eta in teachers]
         label_points(axes, [(f"{point.eta:+g}", teachers[point.eta].value, point.value) for point in shown])
+    note = f"{PARETO} {ZERO_NOTE} {ETA_NOTE}" if 0 in teachers else f"{PARETO} {ETA_NOTE}"
     alt = f"Each point is one eta, with 95 % intervals. {'; '.join(lines)}."
-    return Plot(
-        f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure, note=f"{PARETO} {ETA_NOTE}"
-    )
+    return Plot(f"pareto-{n}", f"Teacher kept against student lost, {table.family}", alt, figure, note=note)
 
 
 def _curves(table: MeasuredTable, n: int, palette: Palette) -> Plot:

@@ -1,6 +1,6 @@
 """Training curves: per-step statistics of the completions sampled in training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -18,8 +18,8 @@ _CALIBRATION = {
     "length": "completion length (tokens)",
 }
 NOTE = (
-    "Means over seeds. A colour and a mark stand for a position of the knob in every figure: eta above, at or below 0, or"
-    " untouched; teachers are solid, students dashed."
+    "Means over seeds. A colour stands for a position of the knob: eta above, at or below 0, or untouched; marks tell lines of one"
+    " colour apart. Teachers are solid, students dashed."
 )
 NOTE_BESIDE_GUARDS = (
     "Means over seeds. A colour stands for a position of the knob: eta below 0 (the guards knob and knob-per-token), or untouched; marks tell"
@@ -48,8 +48,18 @@ def training_curves(part: Part, palette: Palette) -> list[Plot]:
             if labels:
                 units = {_is_per_token(curve["method"]) for curve in curves if "r_cal" in curve["figures"]}
                 words = f"{note}{PER_TOKEN_NOTE}" if len(units) == 2 else note
+                if stage == "calibrate":
+                    words += _describe_left_out(logged, curves, table.family)
                 figures.append(_curves(curves, labels, palette, f"{stage}-{n}", title, words))
     return figures
+
+
+def _describe_left_out(logged: Sequence[Curve], drawn: Sequence[Curve], family: str) -> str:
+    """Name the calibrations that log no r_cal, because another reward replaces it; empty if there are none."""
+    methods = {curve["method"] for curve in drawn}
+    left_out = [c["method"] for c in logged if c["family"] == family and c["stage"] == "calibrate"]
+    names = [method for method in dict.fromkeys(left_out) if method not in methods]
+    return f" Not drawn, since another reward replaces r_cal: {', '.join(names)}." if names else ""
 
 
 def _is_per_token(method: str) -> bool:

@@ -8,6 +8,7 @@ from repro.report.conclusions import count_in_words
 from repro.report.figures.export import Plot
 from repro.report.figures.style import PAGE, PHONE_WIDTH, TONES, drawing, panels
 from repro.tables.statistics.decision import VerdictValue
+from repro.tables.verdicts.sentences import describe_estimate_along_eta
 from repro.tables.verdicts.verdict_types import ClaimVerdict, VerdictReport
 
 LABEL_LENGTH = 66
@@ -25,6 +26,7 @@ def forest(report: VerdictReport) -> Plot | None:
     tested = [v for v in in_order(report) if v.estimate is not None and v.interval is not None]
     if not tested:
         return None
+    is_along_eta = any(describe_estimate_along_eta(v.kind, v.rival) for v in tested)
     edge_style: dict[str, Any] = {"linestyle": "", "marker": "|", "color": PAGE.ink}
     with drawing(PAGE):
         figure, (axes,) = panels(1, 1, PHONE_WIDTH, 1.1 + 0.42 * len(tested))
@@ -58,7 +60,8 @@ def forest(report: VerdictReport) -> Plot | None:
             text.set_in_layout(False)  # a long statement does not narrow the axes
         axes.set_yticks([])
         axes.set_ylim(len(tested) - 0.4, -0.8)
-        axes.set_xlabel("difference or mean, with the interval that decides")
+        estimates = "difference, slope, step or mean" if is_along_eta else "difference or mean"
+        axes.set_xlabel(f"{estimates}, with the interval that decides")
         figure.legend(loc="outside upper left", ncols=2, fontsize=9, handletextpad=0.4, columnspacing=1.2)
     counts = count_in_words(Counter(v.value for v in tested))
     alt = f"{counts}. The tables above have the numbers."
@@ -66,4 +69,9 @@ def forest(report: VerdictReport) -> Plot | None:
         "Upright strokes are the edges of what a statement allows: right of its one edge (left for a mean that must be below a"
         " number), or between its two. The symbol is the verdict."
     )
+    if is_along_eta:
+        note += (
+            " A slope (per unit of eta) or step is positive in the direction of the claim. Each line is in the unit of its own metric:"
+            " do not compare lengths with accuracies."
+        )
     return Plot("forest", "Statements with their intervals", alt, figure, note=note, fits_phone=True)

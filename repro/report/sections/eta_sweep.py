@@ -12,13 +12,20 @@ from repro.tables.verdicts.eta_curves import (
     trend_tests,
 )
 
+TRENDS = (
+    "Page's test asks whether the seeds order the values of eta alike, one-sided in the direction of the claim (as rising where"
+    " there is no claim, so that a curve that falls has p near 1). Kendall's tau compares the order of the mean curve with that of"
+    " eta, two-sided. Both only see order: a small p says neither how much a curve changes nor that each step goes that way, which"
+    " the last column counts. The verdicts rest on slopes and steps with their intervals, and may be inconclusive beside a small p."
+)
+
 
 def eta_section(part: Part, key: str) -> Section:
     """Show values, trends and the edge; empty for studies whose rows do not run along eta."""
     blocks: list[Block] = []
     for table in part.measured:
         if has_curves(table):
-            blocks += [Text(_describe_edge(table)), _values(table), _trends(table)]
+            blocks += [Text(_describe_edge(table)), _values(table), Text(TRENDS), _trends(table)]
     return Section(f"{key}-knob", "Along eta", blocks, brief=blocks)
 
 
@@ -40,7 +47,7 @@ def _trends(table: MeasuredTable) -> Grid:
             rows.append(
                 {
                     "curve": Cell(curve.title),
-                    "asked": Cell({1: "rises", -1: "falls", 0: "nothing"}[curve.expected_sign]),
+                    "claimed": Cell({1: "rises", -1: "falls", 0: "no claim"}[curve.expected_sign]),
                     "Page's L": number_cell(trend.page_l, ".0f", missing=no_test),
                     "p (Page)": p_cell(trend.page_p),
                     "Kendall's tau": number_cell(trend.tau, "+.2f"),
@@ -48,11 +55,7 @@ def _trends(table: MeasuredTable) -> Grid:
                     "steps that way": Cell(f"{trend.steps} of {trend.of}"),
                 }
             )
-    caption = (
-        "Is it monotone? Page's test: seeds as blocks, one-sided in the direction of the claim (upwards where it has none);"
-        f" Kendall's tau of the mean curve with eta, two-sided; {table.family}"
-    )
-    return Grid(caption, rows)
+    return Grid(f"Trends along eta, {table.family}", rows)
 
 
 def _describe_edge(table: MeasuredTable) -> str:
@@ -61,23 +64,25 @@ def _describe_edge(table: MeasuredTable) -> str:
     has_zero = any(eta == 0 for eta, _ in table.rows_along_eta(CURVES[0].name))
     if limit.kept_from is None or limit.kept_to is None:
         where = "Even at eta = 0" if has_zero else "On both sides of eta = 0, which was not run,"
-        teacher = f"{where} it is not sure that the teacher loses less than {limit.margin:g}."
+        teacher = f"{where} it is not sure that the teacher is less than {limit.margin:g} below the untouched teacher."
     else:
         teacher = (
-            f"The teacher surely loses less than {limit.margin:g} from eta {limit.kept_from:+g} to {limit.kept_to:+g}."
+            f"From eta {limit.kept_from:+g} to {limit.kept_to:+g} the teacher is surely less than {limit.margin:g} below the untouched"
+            " teacher."
         )
-    students = "Against its own kind at eta = 0: " + "; ".join(
+    students = "Against the student of the same method at eta = 0: " + "; ".join(
         f"{name} is surely worse at "
-        + ("no unbroken run of negative eta" if student.lost_from is None else f"eta {student.lost_from:+g} and below")
+        + (f"eta {', '.join(f'{eta:+g}' for eta in student.lost_at)}" if student.lost_at else "no negative eta")
         for name, student in limits.items()
     )
     if not has_zero:
-        students = "Students have none of their kind at eta = 0 to be compared with"
+        students = "Students have none of the same method at eta = 0 to be compared with"
     teacher_mean, student_mean = (
         sum(weight * table.mean(*key) for key, weight in contrast.items())
         for contrast in mean_contrasts(table, ("Teacher", "Student"), ("acc", "reward"))
     )
     return (
-        f"Where the edge is, {table.family}: {teacher} {students}. Untouched teacher"
-        f" {teacher_mean:.3f}, untouched student {student_mean:.3f}. Surely: by the 95 % interval, point by point."
+        f"Where the edge is, {table.family}: {teacher} {students}. Accuracy or reward: untouched teacher"
+        f" {teacher_mean:.3f}, untouched student {student_mean:.3f}. Surely: by the 95 % interval of that point, not corrected for"
+        " the number of points."
     )

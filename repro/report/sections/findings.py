@@ -6,6 +6,7 @@ from repro.report.incomplete import describe_missing
 from repro.report.matrix import matrix_of
 from repro.report.merge import Part
 from repro.report.style_line import StyleLine
+from repro.tables.verdicts.verdict_types import VerdictReport
 
 STYLES = (
     "A model may lose its accuracy by no longer writing its reasoning. Reasoning: share of completions with words before"
@@ -41,7 +42,7 @@ def findings_section(part: Part, key: str) -> Section:
     rehearsal = [REHEARSAL] if part.is_rehearsal else []
     lines = Bullets([*rehearsal, *missing, *conclude(part.report, part.measured, styles, matrix_of(part))])
     scope: list[Block] = [Text(TOY_SCOPE)] if part.report.scale == "toy" else []
-    if len(part.report.seeds) == 1 and any(v.training for v in part.report.claims):
+    if is_of_one_training(part.report):
         scope.append(Text(ONE_SEED_SCOPE))
     if matrix_of(part) is not None:
         scope.append(Text(MATRIX_ROWS))
@@ -53,6 +54,11 @@ def findings_section(part: Part, key: str) -> Section:
     if len(styles) > MOST_ROWS:
         on_page = [Collapsible(f"How each model answers: {len(styles)} rows", table, f"{key}-styles")]
     return Section(f"{key}-found", "What was found", [*scope, lines, *on_page], brief=[*scope, lines, *table])
+
+
+def is_of_one_training(report: VerdictReport) -> bool:
+    """Return True if statements about training rest on one training seed."""
+    return len(report.seeds) == 1 and any(v.training for v in report.claims)
 
 
 def styles_of(part: Part) -> list[StyleLine]:

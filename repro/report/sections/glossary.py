@@ -10,7 +10,11 @@ WORDS = {
     " teacher, in nats; each is summed over tokens",
     "Distillable, Undistillable, Eta0-Teacher": "the teacher calibrated with eta above, below and at 0",
     "Improve, Misled, Eta0-Student": "the students distilled from these three teachers",
+    "Undistillable (…), Misled (…)": "Undistillable and Misled with one thing changed, named in brackets (docs/controls.md). Only a"
+    " name: a student called Misled may be better than the untouched one",
+    "Traps": "rows with measures of the traps, such as the token-level reverse KL: of the untouched student beside the teacher at that eta",
     "SFT": "supervised fine-tuning on the teacher's completions",
+    "No-reasoning": "SFT on the teacher's final answers alone",
     "GKD-FKL, GKD-RKL": "distillation by forward KL on the teacher's completions, by reverse KL on the student's own",
     "reverse KL, forward KL": "KL(student || teacher), averaged over the student's text; KL(teacher || student), averaged over"
     " the teacher's text. Per token over the vocabulary, or of complete completions",

@@ -83,7 +83,7 @@ def _describe_table(table: MeasuredTable, part: Part) -> str:
     has_answers = layout_metrics(table) == [None]
     text = (
         f"Family {table.family}; training seed{'s' if len(table.seeds) > 1 else ''} {seeds}; {table.samples} samples per item; items: {sizes}. Cells:"
-        f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval"
+        f" {'accuracy or reward' if has_answers else 'the metric'} ± half-width of its 95 % interval, or its ends where it is cut off at the metric's bounds"
         f" ({'items and seeds' if len(table.seeds) > 1 else 'items'} resampled){f' [maj@{table.samples}, pass@{table.samples}]' if has_answers else ''}."
     )
     if has_answers and (

@@ -61,5 +61,5 @@ def _section(part: Part, key: str, title: str, first: list[Block], blocks_of: Bl
         blocks += [Collapsible(row, [*blocks_of(row, summary), *gradients], f"{key}-panel-{n}")]
         brief += [*brief_of(row, summary), *gradients]
     if any(map(has_curves, part.measured)):  # a panel per eta: on the page only
-        brief = brief[: len(first)]
+        brief = []
     return Section(f"{key}-traps", title, blocks, brief=brief)

@@ -27,7 +27,7 @@ from repro.tables import load_claims
 from repro.tables.formatting import printed_number
 from repro.tables.metric_names import metric_name
 from repro.tables.statistics.decision import ONE_SEED_CAP
-from repro.tables.verdicts.sentences import claim_in_symbols
+from repro.tables.verdicts.sentences import claim_in_symbols, describe_estimate_along_eta
 from repro.tables.verdicts.verdict_types import ClaimVerdict, reason_untested
 
 IN_THE_PAPER = "in the paper"
@@ -113,7 +113,8 @@ def _describe_method(part: Part) -> str:
         " them, and inconclusive otherwise. Intervals are at each statement's own step of Holm's correction"
         f" (level {report.alpha:g}, once over all claims and premises, once over all controls), from {report.resamples:,} resamples of"
         f" items{' and seeds' if len(report.seeds) > 1 else ''} (MEASURED). p is two-sided, against the nearest edge of the allowed values: a small one says that the estimate is"
-        " clear of the edge, on the side that the verdict names. The allowed values are fixed in paper_tables/claims.toml before a"
+        " clear of the edge, on the side that the verdict names. The 95 % intervals of single tasks are not corrected: one may be clear of"
+        " an edge that the statement's own is not. The allowed values are fixed in paper_tables/claims.toml before a"
         " run."
     )
     if len(report.seeds) == 1 and any(v.training for v in report.claims):
@@ -158,10 +159,8 @@ def _difference_is(v: ClaimVerdict) -> str:
         "collapse": f"{second} - {first}",
         "recovers": f"{first} - {second}",
         "comparable": "distance to the nearer bound",
-        "trend": "slope per unit of eta, in the direction of the claim",
-        "monotone": "step in the direction of the claim",
         **dict.fromkeys(("above", "below", "range", "exists"), "mean"),
-    }.get(v.kind, "")
+    }.get(v.kind, describe_estimate_along_eta(v.kind, v.rival))
 
 
 def _allowed(v: ClaimVerdict) -> Cell:

@@ -79,14 +79,13 @@ class EtaLimits:
         margin: the teacher counts as kept while it loses less than this relative to the untouched one.
         kept_from, kept_to: the range of eta around 0 in which the interval shows that the teacher is kept; None if it
             is not even at 0.
-        lost_from: the end of the unbroken run of negative etas, from the lowest upwards, at which the interval shows
-            that the student is worse than at eta = 0; None if there is no such run.
+        lost_at: the negative etas at which the interval shows that the student is worse than at eta = 0, lowest first.
     """
 
     margin: float
     kept_from: float | None
     kept_to: float | None
-    lost_from: float | None
+    lost_at: list[float]
 
 
 def has_curves(table: MeasuredTable) -> bool:
@@ -169,7 +168,7 @@ def find_eta_limits(table: MeasuredTable, student: str) -> EtaLimits:
         margin=margin,
         kept_from=_end_of_run([eta for eta in reversed(etas) if eta <= 0], kept_at),
         kept_to=_end_of_run([eta for eta in etas if eta >= 0], kept_at),
-        lost_from=_end_of_run([eta for eta in etas if eta < 0], lost_at),
+        lost_at=lost_at,
     )
 
 

@@ -19,6 +19,17 @@ _ESTIMATE = {
 }
 
 
+def describe_estimate_along_eta(kind: str, rival: str | None) -> str:
+    """Say what the estimate of a trend or of a monotone curve is: positive in the claimed direction, also if that is down.
+
+    Empty for other kinds.
+    """
+    return {
+        "trend": "slope per unit of eta, in the direction of the claim",
+        "monotone": f"step that decides, {rival}, in the direction of the claim",
+    }.get(kind, "")
+
+
 def claim_in_symbols(claim: Claim) -> str:
     """Return the claim in symbols, e.g. "Improve > SFT", naming the metric unless it is accuracy or reward.
 
