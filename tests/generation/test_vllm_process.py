@@ -103,6 +103,7 @@ def test_an_error_is_the_callers_error_and_leaves_no_process(monkeypatch, tmp_pa
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
+@pytest.mark.load_sensitive
 def test_a_start_that_hangs_is_an_error_and_leaves_no_process(monkeypatch, tmp_path, folder):
     class Clock:
         """Hours pass once the engine hangs."""

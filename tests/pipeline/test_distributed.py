@@ -192,6 +192,7 @@ time.sleep(600)
 
 
 @pytest.mark.processes
+@pytest.mark.load_sensitive
 @pytest.mark.parametrize(("ended_by", "exit_code"), [(signal.SIGKILL, 137), (signal.SIGSEGV, 139), (0, 1)])
 def test_the_launchers_exit_code_tells_the_signal_that_ended_a_rank(tmp_path, ended_by, exit_code):
     """torchrun returns 1 for all of them, and then ends the other rank with SIGTERM."""

@@ -13,6 +13,7 @@ from repro.pipeline.run import run
 from repro.pipeline.run_stage import run_stage, sleeps_beside_training
 from repro.planner.resources import Resources
 from repro.stages.artifact import CACHE
+from repro.system.child_processes import WAS_KILLED
 from repro.workflow.own_models import StageOptions, distill_stage, evaluate_stage
 
 ON_GPU, WITH_SERVER = Resources(gpus=("GPU-1",)), Resources(gpus=("GPU-1", "GPU-2"), vllm_server=1)
@@ -92,4 +93,4 @@ def test_its_error_is_the_stages(student, teacher, tmp_path, monkeypatch, capfd)
     assert run_stage(stage, tmp_path, Resources()) == {"stage_error": "CuMem allocator"}
     assert "Traceback" in capfd.readouterr().err
     (folder / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    assert run_stage(stage, tmp_path, Resources()) == {"stage_error": "its process was killed"}
+    assert run_stage(stage, tmp_path, Resources()) == {"stage_error": f"its process {WAS_KILLED}"}
