@@ -149,8 +149,9 @@ def test_sizes_are_found_under_their_names_in_the_configuration(tmp_path):
     assert (config.n_embd, config.n_layer, config.n_head) == (128, LAYERS, 4)
 
 
-def test_experts_and_compressed_attention_are_made_small(tmp_path):
+def test_experts_and_compressed_attention_are_made_small(tmp_path, monkeypatch):
     """Its head_dim belongs to the rotary part of a head."""
+    monkeypatch.setattr(miniature, "STEPS", 2)  # its experts train slowly on a CPU, a minute in all
     source = save_config(DeepseekV3Config(n_routed_experts=16, n_group=4), tmp_path / "model")
     folder = make_miniature(str(source), tmp_path / "miniatures", LESSONS)
     assert load_config(folder).hidden_size == SIZES["hidden_size"]
