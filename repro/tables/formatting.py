@@ -73,11 +73,11 @@ def _with_interval(draws: Resamples, key: CellKey) -> str:
     """Return "mean ± half-width", or the interval's ends where it is cut off: no share is below 0 or above 1."""
     contrast = {key: 1.0}
     estimate = draws.estimate(contrast)
-    whole = interval(estimate, 0.05)
-    ends = bounded(contrast, whole)
-    if ends == whole:
+    uncut_ends = interval(estimate, 0.05)
+    ends = bounded(contrast, uncut_ends)
+    if ends == uncut_ends:
         return f"{estimate.value:.3f} ± {half_width(estimate, 0.05):.3f}"
-    low, high = (f"{end:.3f}" if end in whole else f"{end:g}" for end in ends)
+    low, high = (f"{end:.3f}" if end in uncut_ends else f"{end:g}" for end in ends)
     return f"{estimate.value:.3f} ({low} to {high})"
 
 
