@@ -218,7 +218,7 @@ class Leak(TypedDict):
 
 
 class LossLine(TypedDict):
-    """A distillation loss as it was trained. settings: "beta=0.5"; empty if it has none."""
+    """A distillation loss that a study compared. settings: "beta=0.5"; empty if it has none."""
 
     label: str
     formula: str
